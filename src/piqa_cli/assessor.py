@@ -1,0 +1,71 @@
+"""The seam between the flow and the models: what every assessor does, in the paper's three stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piqa_cli.schema import Alignment, Edit, Finding, ModelInfo, Region, Scores
+
+if TYPE_CHECKING:
+    from piqa_cli.align import Registration
+    from piqa_cli.images import LoadedPair
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grounding:
+    """Stage 1: where the edit is.
+
+    `mask` is boolean, height x width of the working frame (the edited image scaled to the assessor's
+    working size); `registration` holds the source brought onto that frame.
+    """
+
+    edit: Edit
+    alignment: Alignment
+    regions: tuple[Region, ...]
+    mask: NDArray[np.bool_]
+    registration: Registration
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """Stage 2: the scores, how the overall was made, and the findings they rest on."""
+
+    scores: Scores
+    fusion: str
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Assessor(Protocol):
+    """Judges pairs in three stages. Each method takes and gives one item per pair, order kept.
+
+    The answer for a pair must not depend on the other pairs in the sequence.
+
+    Raises:
+        DeviceError: out of memory (code E_OOM); the pipeline halves the batch and tries again.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, version and weights hash, as they stand in every record."""
+        ...
+
+    def ground(self, pairs: Sequence[LoadedPair]) -> list[Grounding]:
+        """Which region was edited."""
+        ...
+
+    def score(self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding]) -> list[Judgement]:
+        """The five scores with findings."""
+        ...
+
+    def explain(
+        self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
+    ) -> list[str]:
+        """Two to four plain sentences that never contradict the scores."""
+        ...
