@@ -1,0 +1,202 @@
+"""Pairs and an assessor in, outcomes out: decode ahead of the model, assess in batches, keep the order.
+
+```
+pairs -> feeder thread -> decoding threads -> (here) batches -> ground -> score -> explain -> Outcome
+```
+
+One bad pair becomes a `Failure` and never stops the others. What concerns every pair alike, a model or
+a device that cannot be had, is raised. The number of decoded pairs held at any time is bounded, so
+memory does not grow with the length of the input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from piqa_cli.assessor import Assessor, Grounding, Judgement
+from piqa_cli.errors import DeviceError, ModelError, PiqaError
+from piqa_cli.failures import refuse
+from piqa_cli.images import ImagePolicy, LoadedPair, load_pair
+from piqa_cli.prefetch import Prefetch
+from piqa_cli.schema import Assessment, ErrorInfo, Failure, ModelInfo, Outcome, Pair
+
+DEFAULT_POLICY = ImagePolicy()
+
+
+def assess_pairs(
+    pairs: Iterable[Pair | Failure],
+    assessor: Assessor,
+    *,
+    policy: ImagePolicy = DEFAULT_POLICY,
+    workers: int = 2,
+    batch_size: int = 8,
+    explain: bool = True,
+    stdin: BinaryIO | None = None,
+) -> Iterator[Outcome]:
+    """One outcome per pair, in input order, as they are done.
+
+    The input is read lazily, and a batch is run as soon as no further pair is ready, so a slow producer
+    (a stream on standard input) gets its records as it goes. At most about `workers + 2 * batch_size`
+    decoded pairs are held. A batch that runs out of device memory is halved.
+
+    Args:
+        pairs: what to assess; a `Failure` (an unpaired file, a broken row) is passed through in its place.
+        assessor: judges the pairs; its answer for a pair does not depend on the batch.
+        policy: limits and conversions for reading images.
+        workers: decoding threads.
+        batch_size: most pairs given to the assessor at once.
+        explain: whether to run the third stage.
+        stdin: what "-" stands for as a path.
+
+    Raises:
+        ModelError: the model cannot be used.
+        DeviceError: the device cannot be used; running out of memory with one pair is that pair's `Failure`.
+        ValueError: `workers` or `batch_size` is below 1.
+    """
+    if workers < 1 or batch_size < 1:
+        raise ValueError(f"workers and batch_size must be at least 1, found {workers} and {batch_size}")
+
+    def load(pair: Pair) -> LoadedPair | Failure:
+        try:
+            return load_pair(pair, policy, stdin=stdin)
+        except Exception as error:  # noqa: BLE001 - a fault of ours with one file must not cost the others
+            return failure(pair, error)
+
+    return _outcomes(Prefetch(pairs, load, workers, ahead=workers + batch_size), _Runner(assessor, batch_size, explain))
+
+
+def assess_pair(
+    pair: Pair,
+    assessor: Assessor,
+    *,
+    policy: ImagePolicy = DEFAULT_POLICY,
+    explain: bool = True,
+    stdin: BinaryIO | None = None,
+) -> tuple[LoadedPair, Assessment]:
+    """Assess one pair without threads, and hand out its decoded images as well (for an overlay).
+
+    Raises:
+        PiqaError: the pair cannot be read or assessed; the narrowest class says why.
+    """
+    loaded = load_pair(pair, policy, stdin=stdin)
+    try:
+        return loaded, _assess_batch([loaded], assessor, explain)[0]
+    except MemoryError as error:
+        raise _out_of_memory(pair) from error
+
+
+def failure(pair: Pair, error: BaseException) -> Failure:
+    """The record of a pair that could not be assessed, whatever stopped it."""
+    if isinstance(error, MemoryError):
+        error = _out_of_memory(pair)
+    if not isinstance(error, PiqaError):
+        hint = "this is a fault in piqa; please report it with the files"
+        info = ErrorInfo(code="E_INTERNAL", message=f"{type(error).__name__}: {error}", file=pair.edited, hint=hint)
+        return Failure(id=pair.id, pair=pair, error=info)
+    return refuse(pair, error)
+
+
+def assemble(
+    loaded: LoadedPair,
+    model: ModelInfo,
+    grounding: Grounding,
+    judgement: Judgement,
+    explanation: str | None,
+    seconds: float,
+) -> Assessment:
+    """The record of one pair from the three stages' answers."""
+    warnings = dict.fromkeys((*loaded.warnings, *grounding.warnings, *judgement.warnings))
+    return Assessment(
+        id=loaded.pair.id,
+        pair=loaded.info,
+        model=model,
+        edit=grounding.edit,
+        alignment=grounding.alignment,
+        regions=grounding.regions,
+        scores=judgement.scores,
+        fusion=judgement.fusion,
+        findings=judgement.findings,
+        explanation=None if explanation is None else _utf8(explanation),
+        warnings=tuple(_utf8(warning) for warning in warnings),
+        seconds=seconds,
+    )
+
+
+def _utf8(text: str) -> str:
+    r"""Sentences may quote a path or prompt that is not UTF-8; those bytes are spelt out, as \udce9."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _out_of_memory(pair: Pair) -> DeviceError:
+    return DeviceError(
+        "out of memory with a single pair",
+        code="E_OOM",
+        file=pair.edited,
+        hint="reduce the images, or choose another --device",
+    )
+
+
+def _assess_batch(batch: Sequence[LoadedPair], assessor: Assessor, explain: bool) -> list[Assessment]:
+    """The three stages on one batch; whatever they raise passes."""
+    start = time.perf_counter()
+    groundings = assessor.ground(batch)
+    judgements = assessor.score(batch, groundings)
+    texts: Sequence[str | None] = [None] * len(batch)
+    if explain:
+        texts = assessor.explain(batch, groundings, judgements)
+    seconds = (time.perf_counter() - start) / len(batch)
+    stages = zip(batch, groundings, judgements, texts, strict=True)
+    return [assemble(loaded, assessor.info, g, j, text, seconds) for loaded, g, j, text in stages]
+
+
+class _Runner:
+    """Runs batches, divides those that fail, and remembers how large a batch may be."""
+
+    def __init__(self, assessor: Assessor, batch_size: int, explain: bool) -> None:
+        self._assessor = assessor
+        self._explain = explain
+        self.limit = batch_size
+
+    def run(self, group: Sequence[LoadedPair | Failure]) -> list[Outcome]:
+        """Outcomes of a group in its order; its failures pass through."""
+        done = iter(self._divide([item for item in group if not isinstance(item, Failure)]))
+        return [item if isinstance(item, Failure) else next(done) for item in group]
+
+    def _divide(self, batch: list[LoadedPair]) -> list[Outcome]:
+        if not batch:
+            return []
+        try:
+            return list(_assess_batch(batch, self._assessor, self._explain))
+        except ModelError:
+            raise
+        except DeviceError as error:
+            if error.code != "E_OOM":
+                raise
+            cause: Exception = error
+        except Exception as error:  # noqa: BLE001 - becomes the failure of the pair that caused it
+            cause = error
+        if len(batch) == 1:
+            return [failure(batch[0].pair, cause)]
+        # Left of the except block: while the error is handled, its traceback holds the batch's tensors.
+        out_of_memory = isinstance(cause, DeviceError | MemoryError)
+        del cause
+        return self._halve(batch) if out_of_memory else [one for item in batch for one in self._divide([item])]
+
+    def _halve(self, batch: list[LoadedPair]) -> list[Outcome]:
+        half = (len(batch) + 1) // 2
+        outcomes = self._divide(batch[:half]) + self._divide(batch[half:])
+        if not any(isinstance(one, Failure) for one in outcomes):
+            self.limit = min(self.limit, half)  # no single pair was too large, so the batch was
+        return outcomes
+
+
+def _outcomes(prefetch: Prefetch, runner: _Runner) -> Iterator[Outcome]:
+    try:
+        while group := prefetch.take(runner.limit):
+            outcomes = runner.run(group)
+            group.clear()  # a slow reader of the records must not keep the pictures alive
+            yield from outcomes
+    finally:
+        prefetch.close()

@@ -1,0 +1,218 @@
+"""The table format: what a person reads. Text from files and prompts is never markup and never raw.
+
+Imported only when a table is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from piqa_cli.regions import place
+from piqa_cli.schema import Assessment, Dimension, Failure, Kind, Outcome, Score
+from piqa_cli.sink import Stream
+
+_KINDS: Final[dict[Kind, tuple[str, str]]] = {  # for the detailed view, and for one line per pair
+    Kind.LOCAL: ("local edit", "local"),
+    Kind.GLOBAL: ("change of the whole picture", "global"),
+    Kind.NONE: ("no change", "none"),
+    Kind.DIFFERENT: ("a different picture", "differs"),
+}
+_NAMES: Final[dict[Dimension, tuple[str, str]]] = {
+    Dimension.OVERALL: ("overall", "over"),
+    Dimension.COMPLETION: ("prompt completion", "done"),
+    Dimension.HARMONY: ("harmony", "harm"),
+    Dimension.NATURALNESS: ("local naturalness", "natu"),
+    Dimension.PRESERVATION: ("preservation", "pres"),
+}
+_STYLES: Final[tuple[str, ...]] = ("red", "yellow", "green")  # lower, middle and upper third of a scale
+_SEVERITY_STYLES: Final[dict[str, str]] = {"slight": "dim", "moderate": "yellow", "severe": "red"}
+_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_BAR = 12
+_NUMBER = 5
+_KIND = 8
+
+
+def open_console(stream: Stream, width: int | None = None) -> tuple[Console, str]:
+    """A console that knows the stream's width, colours and encoding, and the encoding to write with."""
+    text = getattr(stream, "encoding", None) is not None
+    standard = sys.stdout if getattr(sys.stdout, "buffer", None) is stream else None
+    file = stream if text else standard
+    console = Console(file=file, width=width) if file else Console(file=_Plain(), width=width)  # type: ignore[arg-type]
+    return console, (getattr(file, "encoding", None) or "utf-8")
+
+
+class _Plain:
+    """Stands for a file that is no terminal; the console's output is captured, never written to it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+def visible(text: str) -> str:
+    r"""The text with control, direction-changing and undecodable characters spelt out: \x1b, \u202e, \udce9."""
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
+        for char in text
+    )
+
+
+def details(outcome: Outcome, console: Console) -> RenderableType:
+    """Everything about one pair."""
+    if isinstance(outcome, Failure):
+        return Group(*_failure_lines(outcome))
+    return Group(*_blocks(outcome, console))
+
+
+def heading(console: Console) -> RenderableType:
+    """The line above the rows of a batch."""
+    line = _fit("pair", _name_width(console)) + " " + "kind".ljust(_KIND)
+    line += "".join(short.rjust(_NUMBER) for _, short in _NAMES.values())
+    return Text(line, style="bold", no_wrap=True, overflow="crop")
+
+
+def row(outcome: Outcome, console: Console) -> RenderableType:
+    """One pair in one line."""
+    name_width = _name_width(console)
+    line = Text(no_wrap=True, overflow="crop" if _ascii(console) else "ellipsis")
+    line.append(_fit(visible(outcome.id), name_width, "..." if _ascii(console) else "…") + " ")
+    if isinstance(outcome, Failure):
+        line.append(f"{outcome.error.code} ", style="red")
+        return line.append(visible(outcome.error.message))
+    line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
+    for dimension in _NAMES:
+        score = outcome.scores.of(dimension)
+        value = "-" if score.value is None else f"{score.value:.1f}"
+        line.append(value.rjust(_NUMBER), style=_style(score))
+    return line
+
+
+def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType]:
+    pair, edit = assessment.pair, assessment.edit
+    arrow = " -> " if _ascii(console) else " → "
+    yield Text(visible(pair.source.path) + arrow + visible(pair.edited.path), style="bold")
+    if pair.prompt is not None:
+        yield Text(f"prompt: {visible(pair.prompt)}")
+    yield Text(
+        f"{_KINDS[edit.kind][0]} (probability of an edit {edit.probability:.2f})"
+        + (f", {_percent(edit.area_fraction)} of the image" if assessment.regions else "")
+        + (", pixels identical" if edit.identical else "")
+    )
+    yield Text()
+    yield _score_table(assessment, console)
+    if assessment.regions:
+        yield _title("regions")
+        size = (pair.edited.height, pair.edited.width)
+        for number, region in enumerate(assessment.regions, start=1):
+            x0, y0, x1, y1 = region.box
+            where = f"{number}. {place(region.box, size)}, box {x0},{y0} to {x1},{y1}"
+            yield _item(Text(f"{where}, {_percent(region.area_fraction)}, confidence {region.confidence:.2f}"))
+    if assessment.findings:
+        yield _title("findings")
+        for finding in assessment.findings:
+            text = Text(finding.severity, style=_SEVERITY_STYLES[finding.severity])
+            text.append(f" {visible(finding.kind)}: {visible(finding.text)}", style="default")
+            yield _item(text.append(f" ({finding.value:.3g} {visible(finding.unit)})", style="dim"))
+    if assessment.explanation is not None:
+        yield _title("explanation")
+        yield from (_item(Text(visible(line))) for line in assessment.explanation.splitlines())
+    if assessment.warnings:
+        yield _title("warnings")
+        yield from (_item(Text(visible(warning), style="yellow")) for warning in assessment.warnings)
+    yield Text()
+    yield Text(f"{assessment.model.name} {assessment.model.version}, {assessment.seconds:.2f} s", style="dim")
+
+
+def _score_table(assessment: Assessment, console: Console) -> RenderableType:
+    full, empty = ("#", ".") if _ascii(console) else ("━", "╌")
+    sign = "+-" if _ascii(console) else "±"
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=_BAR)
+    table.add_column()
+    notes: list[RenderableType] = []
+    for dimension, (name, _) in _NAMES.items():
+        score = assessment.scores.of(dimension)
+        if score.reason:
+            notes.append(_item(Text(f"{name}: {visible(score.reason)}", style="dim")))
+        if score.value is None:
+            table.add_row(name, "-", "", "", Text("not scored", style="dim"))
+            continue
+        filled = round(_BAR * (score.value - score.low) / (score.high - score.low))
+        bar = Text(full * filled, style=_style(score)).append(empty * (_BAR - filled), style="dim")
+        spread = "" if score.spread is None else f"{sign}{score.spread:.1f}"
+        table.add_row(
+            name,
+            f"{score.value:.1f}/{score.high:g}",
+            spread,
+            bar,
+            Text(visible(score.level or ""), style=_style(score)),
+        )
+    return Group(table, *notes)
+
+
+def _failure_lines(failed: Failure) -> Iterator[RenderableType]:
+    error = failed.error
+    yield Text(f"{visible(failed.pair.source)} -> {visible(failed.pair.edited)}", style="bold")
+    yield Text(f"{error.code}: {visible(error.message)}", style="red")
+    for label, value in (
+        ("file", error.file),
+        ("expected", error.expected),
+        ("found", error.found),
+        ("try", error.hint),
+    ):
+        if value is not None:
+            yield _item(Text(f"{label}: {visible(value)}"))
+
+
+def _title(word: str) -> RenderableType:
+    return Text(f"\n{word}", style="bold")
+
+
+def _item(text: Text) -> RenderableType:
+    return Padding(text, (0, 0, 0, 2))
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %" if fraction >= 0.1 else f"{100 * fraction:.1f} %"
+
+
+def _style(score: Score) -> str:
+    if score.value is None:
+        return "dim"
+    share = (score.value - score.low) / (score.high - score.low)
+    return _STYLES[min(len(_STYLES) - 1, int(share * len(_STYLES)))]
+
+
+def _ascii(console: Console) -> bool:
+    return console.options.ascii_only
+
+
+def _name_width(console: Console) -> int:
+    return max(8, console.width - 1 - _KIND - _NUMBER * len(_NAMES))
+
+
+def _fit(text: str, width: int, ellipsis: str = "") -> str:
+    """The text at exactly `width` columns; the end of a path says more than its beginning."""
+    if cell_len(text) > width:
+        while cell_len(text) > width - len(ellipsis):
+            text = text[1:]
+        text = ellipsis + text
+    return text + " " * (width - cell_len(text))

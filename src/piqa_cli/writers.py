@@ -1,0 +1,217 @@
+"""Outcomes out: one writer per format, and the reader of what the JSONL writer wrote.
+
+A finished row is in the file at once. When the disk fills up, or an interrupt comes in the middle of a
+row, the torn row is taken back, so that what stands in the file stays valid; a JSON array in a file is
+closed after every element for the same reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from piqa_cli.columns import csv_header, csv_row
+from piqa_cli.errors import InputError
+from piqa_cli.schema import SCHEMA_VERSION, Outcome
+from piqa_cli.sink import Sink, Stream
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Format = Literal["table", "json", "jsonl", "csv"]
+FORMATS: Final[tuple[Format, ...]] = ("table", "json", "jsonl", "csv")
+
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+class Writer(ABC):
+    """Takes outcomes one by one. A context manager; leaving it calls `close`."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @abstractmethod
+    def write(self, outcome: Outcome) -> None:
+        """Write one outcome, whole, and flush it.
+
+        Raises:
+            OutputError: it cannot be written; the rows before it are intact.
+            BrokenPipeError: the reader went away.
+        """
+
+    def close(self) -> None:
+        """Finish the output, also after an error or an interrupt. A second call does nothing.
+
+        Raises:
+            OutputError, BrokenPipeError: as `write`.
+        """
+        self._sink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _ObjectWriter(Writer):
+    """JSON of a single pair: one object."""
+
+    def write(self, outcome: Outcome) -> None:
+        self._sink.write(to_json(outcome, indent=2) + "\n")
+
+
+class _ArrayWriter(Writer):
+    """JSON of a batch: an array, element by element."""
+
+    _END = "\n]\n"
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        sink.write("[", tail="]\n")
+        self._separator = "\n"
+
+    def write(self, outcome: Outcome) -> None:
+        self._sink.write(self._separator + to_json(outcome), tail=self._END)
+        self._separator = ",\n"
+
+
+class _LinesWriter(Writer):
+    """JSONL: one record a line."""
+
+    def write(self, outcome: Outcome) -> None:
+        self._sink.write(to_json(outcome) + "\n")
+
+
+class _CsvWriter(Writer):
+    """CSV with a header."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        sink.write(csv_header())
+
+    def write(self, outcome: Outcome) -> None:
+        self._sink.write(csv_row(outcome))
+
+
+class _TableWriter(Writer):
+    """For people: the detailed view of a single pair, or one line per pair under a heading."""
+
+    def __init__(self, sink: Sink, single: bool, width: int | None) -> None:
+        from piqa_cli import terminal  # with Rich: only a table needs it
+
+        super().__init__(sink)
+        self._console, self._encoding = terminal.open_console(sink.stream, width)
+        self._render = terminal.details if single else terminal.row
+        if not single:
+            self._print(terminal.heading(self._console))
+
+    def write(self, outcome: Outcome) -> None:
+        self._print(self._render(outcome, self._console))
+
+    def _print(self, renderable: RenderableType) -> None:
+        with self._console.capture() as capture:  # Rich must not write: errors and encoding are the sink's
+            self._console.print(renderable)
+        self._sink.write(capture.get(), encoding=self._encoding)
+
+
+def open_writer(
+    output_format: Format, target: str | Stream, *, single: bool = False, width: int | None = None
+) -> Writer:
+    """The writer of a format.
+
+    Args:
+        output_format: one of `FORMATS`.
+        target: a path, created or overwritten and closed with the writer; or an open stream (text or
+            binary), left open. Rows go below the stream's buffers, so nothing else may be pending in them.
+        single: exactly one outcome is coming: JSON is one object instead of an array, the table is the
+            detailed view.
+        width: columns of the table; the terminal's by default.
+
+    Raises:
+        OutputError: the path cannot be opened.
+    """
+    sink = Sink(target)
+    match output_format:
+        case "table":
+            return _TableWriter(sink, single, width)
+        case "json":
+            return _ObjectWriter(sink) if single else _ArrayWriter(sink)
+        case "jsonl":
+            return _LinesWriter(sink)
+        case "csv":
+            return _CsvWriter(sink)
+
+
+def to_json(outcome: Outcome, *, indent: int | None = None) -> str:
+    """The record as JSON, pure ASCII. Numbers that are not finite become null.
+
+    By the standard library: pydantic's own writer refuses paths that are not UTF-8.
+    """
+    return json.dumps(_finite(outcome.model_dump()), indent=indent, allow_nan=False)
+
+
+def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) -> Iterator[Outcome]:
+    """The outcomes of a JSONL file, in its order.
+
+    Args:
+        path: the file.
+        on_warning: told in a sentence when the last line is torn, as a killed run leaves it; the line is skipped.
+
+    Raises:
+        InputError: the file cannot be read, or a whole line is not an outcome of this schema version.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    yield _OUTCOME.validate_python(json.loads(line))
+                except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and ValidationError
+                    if line.endswith(b"\n"):
+                        raise _bad_line(path, number, error) from error
+                    if on_warning:
+                        on_warning(f"{path}: line {number} is torn and was skipped")
+    except OSError as error:
+        raise InputError(
+            f"cannot read results: {error.strerror}",
+            code="E_NOT_FOUND" if error.errno == errno.ENOENT else "E_RESULTS",
+            file=path,
+            expected="a JSONL file that piqa wrote",
+            found=error.strerror,
+        ) from error
+
+
+def _bad_line(path: str, number: int, error: ValueError) -> InputError:
+    found = str(error).splitlines()[0]
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[-1]
+        found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return InputError(
+        f"line {number} is not a piqa result",
+        code="E_RESULTS",
+        file=path,
+        expected=f"one JSON record of schema version {SCHEMA_VERSION} per line",
+        found=found,
+        hint="give a file written with --format jsonl by this version of piqa",
+    )
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
