@@ -251,7 +251,8 @@ def describe(region: Region, size: tuple[int, int]) -> str:
     """Where a region lies and how large it is: "upper left, 12 % of the image".
 
     Args:
-        size: (height, width) of the edited image, in whose pixels the region's box is.
+        region: the region.
+        size: (height, width) of the edited image, in whose pixels its box is.
     """
     percent = 100 * region.area_fraction
     amount = f"{percent:.0f}" if percent >= 1 else f"{percent:.1f}" if percent >= 0.1 else "under 0.1"

@@ -1,0 +1,232 @@
+"""Human ratings in EPAIQA-15K's format: label file and image folder to labelled pairs, and splits by source.
+
+The format (Qian et al., ACM MM 2025, arXiv 2504.09291): a JSON list of objects with `source_img_name`,
+`edited_img_name`, `prompt`, `overall_score` (1..5), `prompt_completion` (1..3), `harmony_score` (1..5) and
+`local_naturalness` (1..5).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from piqa_cli.errors import InputError
+from piqa_cli.failures import refuse
+from piqa_cli.folders import ImageFile, list_images
+from piqa_cli.schema import SCALES, Dimension, Failure, Pair
+
+RATING_FIELDS: dict[Dimension, str] = {
+    Dimension.OVERALL: "overall_score",
+    Dimension.COMPLETION: "prompt_completion",
+    Dimension.HARMONY: "harmony_score",
+    Dimension.NATURALNESS: "local_naturalness",
+}
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One row of a label file. `ratings` are (dimension, value on its scale), in the order of RATING_FIELDS."""
+
+    source_name: str
+    edited_name: str
+    prompt: str | None
+    ratings: tuple[tuple[Dimension, float], ...]
+
+    @property
+    def id(self) -> str:
+        """The edited file's name without its suffix."""
+        return os.path.splitext(self.edited_name)[0]
+
+    def rating(self, dimension: Dimension) -> float | None:
+        """The value of one dimension, None where it was not rated."""
+        return dict(self.ratings).get(dimension)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPair:
+    """A pair and what people said of it. `source_name` groups the edits of one photo."""
+
+    pair: Pair
+    source_name: str
+    ratings: tuple[tuple[Dimension, float], ...]
+
+    def rating(self, dimension: Dimension) -> float | None:
+        """The value of one dimension, None where it was not rated."""
+        return dict(self.ratings).get(dimension)
+
+
+def read_labels(path: str, image_dir: str) -> Iterator[LabelledPair | Failure]:
+    """The rows of a label file with their images, which may lie anywhere under a folder, in file order.
+
+    A name found twice goes to the file under a folder named for its role (`source...`, `edit...`).
+
+    Raises:
+        InputError: the label file (E_LABELS) or the folder cannot be read.
+    """
+    labels = parse_labels(path)
+    library = _Library(image_dir)
+    seen = set[str]()
+    for number, label in enumerate(labels, 1):
+        if isinstance(label, Failure):
+            yield label
+            continue
+        paths = ["", ""]
+        try:
+            for index, (name, role) in enumerate(((label.source_name, "source"), (label.edited_name, "edit"))):
+                paths[index] = library.find(name, role)
+            if label.id in seen:
+                raise _row_error(path, number, "E_DUPLICATE", "each edited image once", f"{label.edited_name!r} again")
+            seen.add(label.id)
+        except InputError as error:
+            identifier = f"row {number}" if error.code == "E_DUPLICATE" else label.id
+            refused = Pair(id=identifier, source=paths[0], edited=paths[1], prompt=label.prompt)
+            yield refuse(refused, error)
+            continue
+        pair = Pair(id=label.id, source=paths[0], edited=paths[1], prompt=label.prompt)
+        yield LabelledPair(pair, label.source_name, label.ratings)
+
+
+def parse_labels(path: str) -> list[Label | Failure]:
+    """The rows of a label file, without their images.
+
+    Raises:
+        InputError: the file cannot be read or is not a JSON list of objects (E_LABELS).
+    """
+    expected = "a JSON list of objects with source_img_name and edited_img_name"
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            rows = json.load(file)
+    except OSError as error:
+        code = "E_NOT_FOUND" if isinstance(error, FileNotFoundError) else "E_LABELS"
+        found = (error.strerror or type(error).__name__).lower()
+        message = "the label file cannot be read"
+        raise InputError(
+            message, code=code, file=path, expected=expected, found=found, hint="check the path"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        message = "the label file is not JSON"
+        raise InputError(message, code="E_LABELS", file=path, expected=expected, found=str(error)) from error
+    if not isinstance(rows, list):
+        found = f"a JSON {type(rows).__name__}"
+        raise InputError("the label file is not a list", code="E_LABELS", file=path, expected=expected, found=found)
+    return [_label(row, number, path) for number, row in enumerate(rows, 1)]
+
+
+def _label(row: object, number: int, path: str) -> Label | Failure:
+    try:
+        if not isinstance(row, dict):
+            raise _row_error(path, number, "E_LABELS", "an object", type(row).__name__)
+        names: list[str] = []
+        for column in ("source_img_name", "edited_img_name"):
+            name = row.get(column)
+            if not isinstance(name, str) or not name.strip() or "\0" in name:
+                raise _row_error(path, number, "E_LABELS", f"a file name as {column}", repr(name))
+            names.append(name)
+        prompt = row.get("prompt")
+        if prompt is not None and not isinstance(prompt, str):
+            raise _row_error(path, number, "E_LABELS", "text as prompt", repr(prompt))
+        ratings = _ratings(row, number, path)
+        return Label(names[0], names[1], clean_prompt(prompt or "") or None, ratings)
+    except InputError as error:
+        return refuse(Pair(id=f"row {number}", source="", edited=""), error)
+
+
+def _ratings(row: dict[str, Any], number: int, path: str) -> tuple[tuple[Dimension, float], ...]:
+    ratings: list[tuple[Dimension, float]] = []
+    for dimension, column in RATING_FIELDS.items():
+        value, scale = row.get(column), SCALES[dimension]
+        if value is None:
+            continue
+        number_like = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number_like and scale.low <= value <= scale.high):
+            raise _row_error(path, number, "E_LABELS", f"{column} within {scale.low:g}..{scale.high:g}", repr(value))
+        ratings.append((dimension, float(value)))
+    return tuple(ratings)
+
+
+def _row_error(path: str, number: int, code: str, expected: str, found: str) -> InputError:
+    message = f"row {number} of the label file cannot be used"
+    return InputError(message, code=code, file=path, expected=expected, found=found, hint="correct or remove the row")
+
+
+def clean_prompt(text: str) -> str:
+    """A prompt without surrounding space and stray double quotes; quotations within it stay.
+
+    A pair of quotes around all of the prompt goes; `"A" and "B"` keeps its own. A single quote left over at an
+    end goes as well.
+    """
+    text = text.strip()
+    if text.count('"') % 2 == 1:
+        text = (text[1:] if text.startswith('"') else text.removesuffix('"')).strip()
+    while len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        second = text.index('"', 1)
+        closes_within = second < len(text) - 1 and not text[second - 1].isspace()
+        if closes_within and second > 1:
+            break
+        text = text[1:-1].strip()
+    return text
+
+
+class _Library:
+    """Image files under a folder by name."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._named = defaultdict[str, list[ImageFile]](list)
+        for image in list_images(folder).images:
+            self._named[_key(image.relative.rsplit("/", 1)[-1])].append(image)
+
+    def find(self, name: str, role: str) -> str:
+        """The path of the one image of this name, which may say its folder as well.
+
+        Raises:
+            InputError: there is none (E_NOT_FOUND), or several (E_DUPLICATE).
+        """
+        wanted = _key(name)
+        found = self._named.get(wanted.rsplit("/", 1)[-1], [])
+        if "/" in wanted:
+            found = [image for image in found if f"/{_key(image.relative)}".endswith(f"/{wanted}")]
+        if len(found) > 1:
+            for_role = [image for image in found if _under(image, role)]
+            found = for_role if len(for_role) == 1 else found
+        if len(found) == 1:
+            return found[0].path
+        kind = "source" if role == "source" else "edited"
+        raise InputError(
+            f"the {kind} image is {'ambiguous' if found else 'missing'}",
+            code="E_DUPLICATE" if found else "E_NOT_FOUND",
+            file=name,
+            expected=f"one file of this name under {self._folder!r}",
+            found=", ".join(repr(image.relative) for image in found[:3]) or "none",
+            hint="check --image-dir",
+        )
+
+
+def _under(image: ImageFile, role: str) -> bool:
+    return any(part.casefold().startswith(role) for part in image.relative.split("/")[:-1])
+
+
+def _key(name: str) -> str:
+    """Names compare without the double quotes that some copies of the data lost, and Unicode-normalised."""
+    return unicodedata.normalize("NFC", name.replace('"', "").replace("\\", "/").strip())
+
+
+def split_of(source_name: str, *, test_share: float = 0.2, seed: int = 0) -> Split:
+    """The side of a source-disjoint split on which all edits of a photo are.
+
+    Decided by a hash of the photo's name, so that it depends neither on the order nor on the number of rows.
+
+    Args:
+        source_name: the photo's file name.
+        test_share: expected share of photos in the test part, 0..1.
+        seed: another split for another seed.
+    """
+    digest = sha256(f"{seed}\0{source_name}".encode("utf-8", "surrogatepass")).digest()
+    return "test" if int.from_bytes(digest[:8], "big") < test_share * 2**64 else "train"

@@ -1,0 +1,200 @@
+"""Lines of text to the rows of a manifest: CSV with a header, or one JSON object a line.
+
+Nothing here looks at more than one row at a time, and a bad row does not spoil those behind it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from piqa_cli.errors import InputError
+
+COLUMNS = ("source", "edited", "prompt", "mask", "id")
+REQUIRED = ("source", "edited")
+MAX_LINE_BYTES = 1 << 20
+ACCEPTED = "CSV with a header, or one JSON object a line, with source and edited and optionally prompt, mask, id"
+_MAX_ROW_CHARACTERS = 1 << 22  # a quoted cell may span lines, but not the rest of a large file
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file, counted from 1."""
+
+    number: int
+    text: str | None  # None: longer than MAX_LINE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells of one row, empty ones as None."""
+
+    number: int
+    source: str | None = None
+    edited: str | None = None
+    prompt: str | None = None
+    mask: str | None = None
+    id: str | None = None
+    problem: InputError | None = None
+
+
+def read_lines(stream: BinaryIO, name: str) -> Iterator[Line]:
+    """The lines of UTF-8 text, each as soon as it is there; bytes that are not UTF-8 survive as surrogates.
+
+    Raises:
+        InputError: the text is UTF-16 (E_MANIFEST).
+    """
+    number = 0
+    while data := stream.readline(MAX_LINE_BYTES):
+        number += 1
+        if number == 1:
+            if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise _not_a_manifest(name, "UTF-16 text", "save it as UTF-8")
+            data = data.removeprefix(b"\xef\xbb\xbf")
+        if len(data) >= MAX_LINE_BYTES and not data.endswith(b"\n"):
+            while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            yield Line(number, None)
+        else:
+            yield Line(number, data.decode("utf-8", "surrogateescape"))
+
+
+@dataclass(slots=True)
+class _Replay:
+    """Lines for the csv reader; after an error those behind the bad row's first can be had again."""
+
+    lines: Iterator[Line]
+    again: deque[Line] = field(default_factory=deque)
+    taken: list[Line] = field(default_factory=list)
+    characters: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.again.popleft() if self.again else next(self.lines)
+        self.taken.append(line)
+        self.characters += len(line.text or "")
+        if line.text is None or self.characters > _MAX_ROW_CHARACTERS:
+            raise csv.Error("the row is too long")
+        return line.text
+
+    def next_row(self) -> None:
+        """Forget what was taken."""
+        self.taken.clear()
+        self.characters = 0
+
+    def give_back(self) -> None:
+        """Keep only the first taken line as used."""
+        self.again.extendleft(reversed(self.taken[1:]))
+
+
+def csv_rows(lines: Iterator[Line], name: str) -> Iterator[Row]:
+    """The rows under a header, empty ones passed over, unreadable ones with their problem.
+
+    Raises:
+        InputError: the header does not name source and edited (E_MANIFEST).
+    """
+    feed = _Replay(lines)
+    columns, delimiter = _header(feed, name)
+    if not columns:
+        return
+    while True:
+        feed.next_row()
+        try:
+            cells = next(csv.reader(feed, delimiter=delimiter, skipinitialspace=True, strict=True))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            number = feed.taken[0].number
+            feed.give_back()
+            hint = 'put cells that hold commas, quotes or line ends in "quotes" and double the quotes inside'
+            yield _bad_row(name, number, f"not readable as CSV: {error}", hint)
+            continue
+        number = feed.taken[0].number
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) > len(columns):
+            found = f"{len(cells)} cells under {len(columns)} columns"
+            yield _bad_row(name, number, found, f'put a prompt that holds "{delimiter}" in quotes')
+            continue
+        yield _row(number, dict(zip(columns, cells, strict=False)))
+
+
+def _header(feed: _Replay, name: str) -> tuple[list[str], str]:
+    """The columns in lower case, and the delimiter; no columns for an empty file."""
+    text = ""
+    try:
+        while not text.strip():
+            text = next(feed)
+        readings = [next(csv.reader([text], delimiter=delimiter, skipinitialspace=True)) for delimiter in _DELIMITERS]
+    except StopIteration:
+        return [], ","
+    except csv.Error as error:
+        raise _not_a_manifest(name, str(error), "name the columns in the first line: source,edited,...") from error
+    for delimiter, cells in zip(_DELIMITERS, readings, strict=True):
+        columns = [cell.strip().lower() for cell in cells]
+        if all(columns.count(column) == 1 for column in REQUIRED):
+            twice = [column for column in COLUMNS if columns.count(column) > 1]
+            if twice:
+                raise _not_a_manifest(name, f"two columns named {twice[0]}", "name each column once")
+            return columns, delimiter
+    raise _not_a_manifest(
+        name, f"first line {text.strip()[:120]!r}", "name the columns in the first line: source,edited,..."
+    )
+
+
+def json_rows(lines: Iterable[Line], name: str) -> Iterator[Row]:
+    """One row per line that holds a JSON object, empty lines passed over, other ones with their problem."""
+    for line in lines:
+        if line.text is None:
+            yield _bad_row(name, line.number, f"a line longer than {MAX_LINE_BYTES} bytes", "one JSON object a line")
+        elif line.text.strip():
+            yield _json_row(line.text, line.number, name)
+
+
+def _json_row(text: str, number: int, name: str) -> Row:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return _bad_row(name, number, f"not JSON: {error}", "one JSON object a line")
+    if not isinstance(value, dict):
+        return _bad_row(
+            name, number, f"a JSON {type(value).__name__}", 'one object a line: {"source": ..., "edited": ...}'
+        )
+    cells: dict[str, str] = {}
+    for column in COLUMNS:
+        cell = value.get(column)
+        if column == "id" and isinstance(cell, int) and not isinstance(cell, bool):
+            cell = str(cell)
+        if cell is not None and not isinstance(cell, str):
+            return _bad_row(name, number, f"{column} is {type(cell).__name__}", f"write {column} as text")
+        cells[column] = cell or ""
+    return _row(number, cells)
+
+
+def _row(number: int, cells: Mapping[str, str]) -> Row:
+    source, edited, prompt, mask, identifier = (
+        cell if (cell := cells.get(column, "")).strip() else None for column in COLUMNS
+    )
+    return Row(number, source, edited, prompt, mask, identifier)
+
+
+def _bad_row(name: str, number: int, found: str, hint: str) -> Row:
+    return Row(number, problem=row_error(name, number, found, hint))
+
+
+def row_error(name: str, number: int, found: str, hint: str) -> InputError:
+    """Why a row is not a pair."""
+    message = f"line {number} is not a pair"
+    return InputError(message, code="E_MANIFEST", file=name, expected="source and edited", found=found, hint=hint)
+
+
+def _not_a_manifest(name: str, found: str, hint: str) -> InputError:
+    message = "the manifest cannot be read"
+    return InputError(message, code="E_MANIFEST", file=name, expected=ACCEPTED, found=found, hint=hint)
