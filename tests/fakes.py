@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.errors import DeviceError
 from piqa_cli.schema import (

@@ -18,11 +18,9 @@ from typing import BinaryIO
 from piqa_cli.assessor import Assessor, Grounding, Judgement
 from piqa_cli.errors import DeviceError, ModelError, PiqaError
 from piqa_cli.failures import refuse
-from piqa_cli.images import ImagePolicy, LoadedPair, load_pair
+from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair, load_pair
 from piqa_cli.prefetch import Prefetch
 from piqa_cli.schema import Assessment, ErrorInfo, Failure, ModelInfo, Outcome, Pair
-
-DEFAULT_POLICY = ImagePolicy()
 
 
 def assess_pairs(

@@ -83,7 +83,7 @@ def heading(console: Console) -> RenderableType:
     """The line above the rows of a batch."""
     line = _fit("pair", _name_width(console)) + " " + "kind".ljust(_KIND)
     line += "".join(short.rjust(_NUMBER) for _, short in _NAMES.values())
-    return Text(line, style="bold", no_wrap=True, overflow="crop")
+    return Group(Text(line, style="bold", no_wrap=True, overflow="crop"))  # bare, print() would lose no_wrap
 
 
 def row(outcome: Outcome, console: Console) -> RenderableType:
@@ -93,13 +93,13 @@ def row(outcome: Outcome, console: Console) -> RenderableType:
     line.append(_fit(visible(outcome.id), name_width, "..." if _ascii(console) else "…") + " ")
     if isinstance(outcome, Failure):
         line.append(f"{outcome.error.code} ", style="red")
-        return line.append(visible(outcome.error.message))
+        return Group(line.append(visible(outcome.error.message)))
     line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
     for dimension in _NAMES:
         score = outcome.scores.of(dimension)
         value = "-" if score.value is None else f"{score.value:.1f}"
         line.append(value.rjust(_NUMBER), style=_style(score))
-    return line
+    return Group(line)
 
 
 def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType]:
@@ -187,7 +187,7 @@ def _title(word: str) -> RenderableType:
 
 
 def _item(text: Text) -> RenderableType:
-    return Padding(text, (0, 0, 0, 2))
+    return Padding(text, (0, 0, 0, 2), expand=False)
 
 
 def _percent(fraction: float) -> str:

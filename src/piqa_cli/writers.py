@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from piqa_cli.columns import csv_header, csv_row
 from piqa_cli.errors import InputError
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: Final[tuple[Format, ...]] = ("table", "json", "jsonl", "csv")
 
-_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+_PADDING = re.compile(" +\n")
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="status")])
 
 
 class Writer(ABC):
@@ -121,7 +123,8 @@ class _TableWriter(Writer):
     def _print(self, renderable: RenderableType) -> None:
         with self._console.capture() as capture:  # Rich must not write: errors and encoding are the sink's
             self._console.print(renderable)
-        self._sink.write(capture.get(), encoding=self._encoding)
+        text = _PADDING.sub("\n", capture.get())
+        self._sink.write(text, encoding=self._encoding)
 
 
 def open_writer(
@@ -195,7 +198,7 @@ def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) 
 def _bad_line(path: str, number: int, error: ValueError) -> InputError:
     found = str(error).splitlines()[0]
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[-1]
+        first = error.errors(include_url=False)[0]
         found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return InputError(
         f"line {number} is not a piqa result",
