@@ -1,0 +1,228 @@
+"""Two to four plain sentences from evidence: where, what stands out, what drifted, what could not be judged.
+
+The scores lead and the findings support them. A low score without a matching finding is said to be the learned
+judge's; a finding beside a high score is said to stand against it. Every number in the text is a region's area
+or a finding's value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from piqa_cli.compact.findings import dimension_of
+from piqa_cli.regions import describe
+from piqa_cli.schema import Alignment, Dimension, Edit, Finding, Kind, Region, Score, Scores
+
+_LOW, _HIGH = 2.5, 3.5  # the ends of "fair" on the 1..5 scales
+
+_ALIGNED = {
+    "shift": ", after the source was shifted into place",
+    "affine": ", after the source was moved into place",
+    "crop": ", after the source was cropped to match",
+}
+
+_UNKNOWN = {
+    Dimension.OVERALL: "the overall quality",
+    Dimension.COMPLETION: "whether the prompt was carried out",
+    Dimension.HARMONY: "harmony",
+    Dimension.NATURALNESS: "naturalness",
+    Dimension.PRESERVATION: "preservation",
+}
+
+_REASONS = {
+    "N_NO_PROMPT": "no prompt was given",
+    "N_UNVERIFIABLE": "this needs a model that understands the picture",
+    "E_MASK_EMPTY": "the mask is empty",
+    "E_MASK_FULL": "the mask covers the whole picture",
+}
+
+_DONE = {
+    "not done": "The prompt does not seem to have been carried out",
+    "partly done": "The prompt seems to have been carried out in part",
+    "done": "The prompt seems to have been carried out",
+}
+
+
+def explain(
+    edit: Edit,
+    regions: Sequence[Region],
+    scores: Scores,
+    findings: Sequence[Finding],
+    size: tuple[int, int],
+    alignment: Alignment,
+) -> str:
+    """The explanation of one pair, two to four sentences.
+
+    Args:
+        edit: whether and how the picture was edited.
+        regions: the edited regions, largest first.
+        scores: the five scores; the text never contradicts them.
+        findings: most severe first, as `findings.find` gives them.
+        size: (height, width) of the edited image.
+        alignment: how the source was brought onto the edited image.
+    """
+    sentences = [_where(edit, regions, size, alignment)]
+    if edit.kind is Kind.DIFFERENT:
+        sentences.append("What was edited, and how well, cannot be judged without a common picture")
+        return _join(sentences)
+    inside = [f for f in findings if dimension_of(f.kind) is not Dimension.PRESERVATION]
+    outside = [f for f in findings if dimension_of(f.kind) is Dimension.PRESERVATION]
+    quality = _quality(scores, inside, whole=edit.kind is Kind.GLOBAL or not regions)
+    sentences += [s for s in (quality, _rest(scores.preservation, outside), _open(scores)) if s]
+    if len(sentences) == 1:
+        sentences.append("No single measurement stands out")
+    return _join(sentences)
+
+
+def _join(sentences: Sequence[str]) -> str:
+    return " ".join(f"{sentence}." for sentence in sentences)
+
+
+def _where(edit: Edit, regions: Sequence[Region], size: tuple[int, int], alignment: Alignment) -> str:
+    aligned = _ALIGNED.get(alignment.method, "")
+    if edit.kind is Kind.DIFFERENT:
+        return "The edited file shows a different picture: the source could not be brought onto it"
+    if edit.identical:
+        return "Both files hold the same pixels: nothing was edited"
+    if edit.kind is Kind.NONE:
+        return f"No edit was found: the files differ only as a re-encoding or a resize makes them differ{aligned}"
+    if not regions:
+        return f"The picture was changed, but no region could be outlined{aligned}"
+    if edit.kind is Kind.GLOBAL:
+        part = describe(regions[0], size)
+        return f"The whole picture was changed rather than one part; the largest change: {part}{aligned}"
+    rest = len(regions) - 1
+    more = "" if rest == 0 else ", with one smaller region" if rest == 1 else ", with further smaller regions"
+    return f"The edited region: {describe(regions[0], size)}{more}{aligned}"
+
+
+def _quality(scores: Scores, findings: Sequence[Finding], *, whole: bool) -> str:
+    """Harmony and naturalness with the finding that supports or opposes them; empty where neither is known."""
+    known = [
+        (name, dimension, scores.of(dimension))
+        for name, dimension in (("harmony", Dimension.HARMONY), ("naturalness", Dimension.NATURALNESS))
+        if scores.of(dimension).value is not None
+    ]
+    if not known:
+        return _clause(findings[0], capital=True) if findings else ""
+    known.sort(key=lambda item: _value(item[2]))
+    name, dimension, worst = known[0]
+    rated = _rated(known)
+    matching = [f for f in findings if dimension_of(f.kind) is dimension]
+    if _value(worst) < _LOW:
+        if matching:
+            return f"{rated}: {_clause(matching[0])}"
+        aside = f"; {_clause(findings[0])}" if findings else ""
+        return f"The learned judge rates {name} {worst.level}, although no single measurement stands out for it{aside}"
+    if not findings:
+        if _value(worst) >= _HIGH and len(known) == 2 and not whole:
+            return "It blends into the scene and looks natural: no single measurement stands out"
+        return f"{rated}; no single measurement stands out"
+    link = ", although" if _value(worst) >= _HIGH else ";"
+    return f"{rated}{link} {_clause(findings[0])}"
+
+
+def _rated(known: Sequence[tuple[str, Dimension, Score]]) -> str:
+    words = [f"{name} is rated {score.level}" for name, _, score in known]
+    if len(known) == 2 and known[0][2].level == known[1][2].level:
+        words = [f"harmony and naturalness are rated {known[0][2].level}"]
+    text = " and ".join(words)
+    return text[0].upper() + text[1:]
+
+
+def _rest(score: Score, findings: Sequence[Finding]) -> str:
+    """What became of the rest of the picture; empty where preservation is not known and nothing was measured."""
+    if score.value is None:
+        return _clause(findings[0], capital=True) if findings else ""
+    if findings:
+        if score.value < _HIGH:
+            return f"Preservation is rated {score.level}: {_clause(findings[0])}"
+        return f"Preservation is rated {score.level}, although {_clause(findings[0])}"
+    if score.value < _LOW:
+        return (
+            f"The learned judge rates preservation {score.level}, although no single measurement outside the region "
+            "stands out"
+        )
+    if score.value >= _HIGH:
+        return "No drift was measured in the rest of the picture"
+    return f"Preservation is rated {score.level}; no single measurement outside the region stands out"
+
+
+def _open(scores: Scores) -> str:
+    """The prompt's verdict and what is not known, in one sentence; empty where all is said."""
+    completion = scores.prompt_completion
+    parts = [] if completion.level is None else [_DONE[completion.level]]
+    unknown: dict[str, list[str]] = {}
+    for dimension, name in _UNKNOWN.items():
+        score = scores.of(dimension)
+        if score.value is None:
+            unknown.setdefault(_reason(score), []).append(name)
+    for reason, names in unknown.items():
+        listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+        parts.append(f"{listed} could not be judged: {reason}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def _reason(score: Score) -> str:
+    """The stable code's words, else the score's own reason as a fragment without sentence ends or numbers."""
+    if score.code in _REASONS:
+        return _REASONS[score.code]
+    text = re.sub(r"[.;:!?]+(\s|$)", ", ", score.reason or "").strip(" ,")
+    return "the evidence does not suffice" if not text or re.search(r"\d", text) else text
+
+
+def _clause(finding: Finding, *, capital: bool = False) -> str:
+    text = finding.text.rstrip(".")
+    return text if capital else text[0].lower() + text[1:]
+
+
+def _value(score: Score) -> float:
+    return 0.0 if score.value is None else score.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Words that only fit scores of at least (sign 1) or at most (sign -1) `bound`."""
+
+    dimension: Dimension
+    pattern: str
+    sign: int
+    bound: float
+
+
+_NAMES = {Dimension.HARMONY: "harmony", Dimension.NATURALNESS: "naturalness", Dimension.PRESERVATION: "preservation"}
+
+_CLAIMS: tuple[_Claim, ...] = (
+    _Claim(Dimension.HARMONY, r"\b(blends? in|fits? (in )?well|seamless|harmonious)", 1, 3.0),
+    _Claim(Dimension.HARMONY, r"\b(does not fit|clashes|looks pasted|out of place)", -1, 3.5),
+    _Claim(Dimension.NATURALNESS, r"\b(looks? natural|free of artefacts|no artefact|realistic)", 1, 3.0),
+    _Claim(Dimension.NATURALNESS, r"\b(looks? (fake|unnatural|artificial)|full of artefacts)", -1, 3.5),
+    _Claim(Dimension.PRESERVATION, r"\b(no drift|rest [^.]*(unchanged|untouched|preserved))", 1, 3.0),
+    _Claim(Dimension.COMPLETION, r"\bprompt (does not seem|was not|is not)", -1, 2.0),
+    _Claim(Dimension.COMPLETION, r"\bprompt (seems to have been|was|is) (fully )?carried out(?! in part)", 1, 2.0),
+)
+
+
+def contradictions(text: str, scores: Scores) -> tuple[str, ...]:
+    """Claims in an explanation, by any model, that the scores do not bear out; empty when there is none.
+
+    Looks for set phrases of praise and blame, and for "harmony is rated good" with another level word than the
+    score's. It cannot see a contradiction put into other words.
+    """
+    found = []
+    for claim in _CLAIMS:
+        match = re.search(claim.pattern, text, re.IGNORECASE)
+        value = scores.of(claim.dimension).value
+        if match and value is not None and claim.sign * value < claim.sign * claim.bound:
+            found.append(f"{match.group(0)!r} with {claim.dimension.value} {value:.1f}")
+    for dimension, name in _NAMES.items():
+        score = scores.of(dimension)
+        pattern = rf"\b{name}(?: and \w+)? (?:is|are) rated (\w+)|rates {name} (\w+)"
+        for level in re.findall(pattern, text, re.IGNORECASE):
+            word = "".join(level)
+            if word != score.level:
+                found.append(f"{name} called {word}, scored {score.level}")
+    return tuple(found)

@@ -1,0 +1,157 @@
+"""From measurements to findings: one literal table of what counts as slight, moderate and severe.
+
+The thresholds come from `benchmarks/finding_thresholds.py`, not from taste. `slight` lies above the 95th
+percentile of unedited but re-encoded photos and of real AI edits that the judge rated well in the row's dimension,
+so that at most one picture in twenty without a fault shows it; `moderate` and `severe` follow the medians that
+injected faults of half and full strength leave. A finding is an observation that can be checked; on real edits
+single measurements inside the region say little about the opinion of the whole (docs/compact.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from piqa_cli.compact.features import Measurements
+from piqa_cli.regions import place, scale_box
+from piqa_cli.schema import Box, Dimension, Finding, Region
+
+Severity = Literal["slight", "moderate", "severe"]
+SEVERITIES: tuple[Severity, ...] = ("slight", "moderate", "severe")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of finding. A value of `sign` times the measurement is compared with the three thresholds.
+
+    `scale` turns the measurement into `unit`; `text` may use {value} (absolute, in `unit`), {hue} and {place}.
+    """
+
+    kind: str
+    measurement: str
+    sign: int
+    thresholds: tuple[float, float, float]
+    unit: str
+    text: str
+    dimension: Dimension
+    scale: float = 1.0
+
+
+_H, _N, _P = Dimension.HARMONY, Dimension.NATURALNESS, Dimension.PRESERVATION
+
+ROWS: tuple[Row, ...] = (
+    Row("exposure", "exposure", 1, (9, 14, 20), "L*",
+        "The region is {value} L* brighter against its surroundings than the source suggests.", _H),
+    Row("exposure", "exposure", -1, (9, 14, 20), "L*",
+        "The region is {value} L* darker against its surroundings than the source suggests.", _H),
+    Row("colour", "colour", 1, (13, 18, 25), "Delta a*b*",
+        "The region's colour leans towards {hue} by {value} Delta a*b* against its surroundings.", _H),
+    Row("noise", "noise", 1, (10, 14, 18), "dB",
+        "The region is {value} dB noisier than its surroundings.", _H),
+    Row("noise", "noise", -1, (5, 8, 12), "dB",
+        "The region is {value} dB cleaner of grain than its surroundings.", _H),
+    Row("sharpness", "sharpness", -1, (0.6, 0.9, 1.4), "octaves",
+        "The region is {value} octaves softer than its surroundings.", _H),
+    Row("sharpness", "sharpness", 1, (0.8, 1.1, 1.5), "octaves",
+        "The region is {value} octaves sharper than its surroundings.", _H),
+    Row("seam", "seam", 1, (13, 18, 24), "L*",
+        "A step of {value} L* follows the region's edge.", _H),
+    Row("texture_loss", "texture_loss", 1, (0.56, 0.75, 0.9), "%",
+        "The region lacks {value} % of the fine texture that its surroundings and the source have.", _N, 100),
+    Row("blocking", "blocking", 1, (0.5, 1.2, 2.5), "L*",
+        "The region shows an 8-pixel block grid with steps of {value} L*.", _N),
+    Row("ghosting", "ghosting", 1, (0.23, 0.35, 0.5), "%",
+        "A faint copy of what was there before shows through in {value} % of the region's structure.", _N, 100),
+    Row("repetition", "repetition", 1, (0.27, 0.4, 0.55), "%",
+        "The region repeats its own pattern with a correlation of {value} %.", _N, 100),
+    Row("drift_structure", "drift_structure", 1, (0.06, 0.12, 0.22), "%",
+        "Outside the region the structure differs by {value} %, most in the {place}.", _P, 100),
+    Row("drift_colour", "drift_colour", 1, (2.8, 5, 9), "Delta E",
+        "Outside the region the colours moved by {value} Delta E, most in the {place}.", _P),
+    Row("drift_sharpness", "drift_sharpness", 1, (1, 1.4, 1.8), "octaves",
+        "Outside the region the sharpness changed unevenly, by {value} octaves.", _P),
+    Row("drift_text", "drift_text", 1, (0.28, 0.45, 0.65), "%",
+        "Outside the region {value} % of the fine strokes, such as lettering and thin lines, faded.", _P, 100),
+)  # fmt: skip
+
+_HUES = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "magenta")
+_HUE_ANGLES = (30.0, 60.0, 100.0, 150.0, 205.0, 260.0, 305.0, 345.0)  # degrees in the a*b* plane
+
+
+def dimension_of(kind: str) -> Dimension:
+    """The score that findings of this kind speak for.
+
+    Raises:
+        ValueError: no row of the table has this kind.
+    """
+    for row in ROWS:
+        if row.kind == kind:
+            return row.dimension
+    raise ValueError(f"no finding is called {kind!r}")
+
+
+def hue_name(a: float, b: float) -> str:
+    """The name of the direction (a*, b*)."""
+    angle = float(np.degrees(np.arctan2(b, a))) % 360
+    apart = [min(abs(angle - hue), 360 - abs(angle - hue)) for hue in _HUE_ANGLES]
+    return _HUES[int(np.argmin(apart))]
+
+
+def find(measurements: Measurements, regions: Sequence[Region], size: tuple[int, int]) -> tuple[Finding, ...]:
+    """What stands out, most severe first, equally severe ones by how far they exceed their threshold.
+
+    Args:
+        measurements: of the pair in the working frame.
+        regions: the edited regions, largest first, in pixels of the edited image.
+        size: (height, width) of the edited image.
+    """
+    found: list[tuple[int, float, Finding]] = []
+    for row in ROWS:
+        raw = measurements.number(row.measurement)
+        if raw is None or row.sign * raw < row.thresholds[0]:
+            continue
+        value = row.sign * raw
+        rank = sum(value >= threshold for threshold in row.thresholds) - 1
+        excess = value / row.thresholds[rank]
+        found.append((rank, excess, _finding(row, value, SEVERITIES[rank], measurements, regions, size)))
+    found.sort(key=lambda item: (-item[0], -item[1]))
+    return tuple(finding for _, _, finding in found)
+
+
+def _finding(
+    row: Row,
+    value: float,
+    severity: Severity,
+    measurements: Measurements,
+    regions: Sequence[Region],
+    size: tuple[int, int],
+) -> Finding:
+    box = _drift_box(measurements, size) if row.dimension is _P else _region_box(regions)
+    where = place(box, size) if box else "whole picture"
+    hue = hue_name(*measurements.cast) if measurements.cast else ""
+    amount = row.scale * value
+    text = row.text.format(value=number(amount), hue=hue, place=where)
+    return Finding(kind=row.kind, severity=severity, box=box, value=row.sign * amount, unit=row.unit, text=text)
+
+
+def number(value: float) -> str:
+    """A value as the sentences quote it: whole from 10, one decimal below."""
+    return f"{abs(value):.0f}" if abs(value) >= 9.95 else f"{abs(value):.1f}"
+
+
+def _drift_box(measurements: Measurements, size: tuple[int, int]) -> Box | None:
+    return None if measurements.drift_box is None else scale_box(measurements.drift_box, measurements.size, size)
+
+
+def _region_box(regions: Sequence[Region]) -> Box | None:
+    """The largest region's box where it holds most of the edited area, the box around all of them otherwise."""
+    if not regions:
+        return None
+    total = sum(region.area_fraction for region in regions)
+    if regions[0].area_fraction >= 0.6 * total:
+        return regions[0].box
+    x0, y0, x1, y1 = zip(*(region.box for region in regions), strict=True)
+    return min(x0), min(y0), max(x1), max(y1)

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from piqa_cli.compact.explain import contradictions, explain
+from piqa_cli.compact.features import Measurements
+from piqa_cli.compact.findings import ROWS, dimension_of, find
+from piqa_cli.regions import describe, place
+from piqa_cli.schema import (
+    Alignment,
+    Box,
+    Dimension,
+    Edit,
+    Finding,
+    Kind,
+    Region,
+    RunLengthMask,
+    Score,
+    Scores,
+    score,
+)
+
+SIZE = (480, 640)
+REASONS = (
+    ("no prompt was given", "N_NO_PROMPT"),
+    ("compact cannot judge whether 'a dog' appeared; use a vision-language model", "N_UNVERIFIABLE"),
+    ("the mask covers nothing", "E_MASK_EMPTY"),
+    ("the mask covers all", "E_MASK_FULL"),
+    ("No text. At all! in 3 words?", None),
+    ("the picture is too small to see", None),
+)
+
+
+def aligned(method: str = "none") -> Alignment:
+    return Alignment.model_validate(
+        {
+            "method": method,
+            "matrix": ((1, 0, 0), (0, 1, 0)),
+            "shift_pixels": 0,
+            "scale": 1,
+            "rotation_degrees": 0,
+            "gain": (1, 1, 1),
+            "bias": (0, 0, 0),
+            "overlap": 1,
+            "confidence": 0.9,
+        }
+    )
+
+
+def edit(kind: Kind = Kind.LOCAL, *, identical: bool = False, area: float = 0.12) -> Edit:
+    return Edit(edited=kind is not Kind.NONE, probability=0.9, kind=kind, area_fraction=area, identical=identical)
+
+
+def region(box: Box = (10, 20, 200, 180), area: float = 0.12) -> Region:
+    return Region(box=box, area_fraction=area, confidence=0.9, mask=RunLengthMask(size=SIZE, counts="PPPP"))
+
+
+def scores(**values: float | None) -> Scores:
+    """Scores by short name; null where None, 4 where not named."""
+
+    def one(dimension: Dimension, short: str) -> Score:
+        value = values.get(short, None if short == "completion" else 4.0)
+        return (
+            score(dimension, value, 0.5)
+            if value is not None
+            else score(dimension, None, reason=REASONS[0][0], code="N_NO_PROMPT")
+        )
+
+    return Scores(
+        overall=one(Dimension.OVERALL, "overall"),
+        prompt_completion=one(Dimension.COMPLETION, "completion"),
+        harmony=one(Dimension.HARMONY, "harmony"),
+        local_naturalness=one(Dimension.NATURALNESS, "naturalness"),
+        preservation=one(Dimension.PRESERVATION, "preservation"),
+    )
+
+
+def findings(**values: float) -> tuple[Finding, ...]:
+    measured = Measurements(
+        size=SIZE,
+        area_fraction=0.1,
+        cast=(10.0, 3.0),
+        drift_box=(0, 300, 200, 480),
+        **values,  # type: ignore[arg-type]
+    )
+    return find(measured, [region()], SIZE)
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", text)
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w*-])\d+(?:\.\d+)?", re.sub(r"8-pixel", "", text)))
+
+
+def random_case(rng: np.random.Generator) -> tuple[Edit, list[Region], Scores, tuple[Finding, ...], Alignment]:
+    kind = rng.choice(list(Kind))
+    identical = bool(kind == Kind.NONE and rng.random() < 0.3)
+    count = 0 if kind == Kind.NONE else int(rng.integers(0, 4))
+    regions = []
+    for _ in range(count):
+        x0, y0 = int(rng.integers(0, 600)), int(rng.integers(0, 440))
+        box = (x0, y0, int(rng.integers(x0 + 1, 641)), int(rng.integers(y0 + 1, 481)))
+        regions.append(region(box, float(rng.uniform(0, 1) ** 3)))
+    made = {}
+    for dimension in Dimension:
+        if rng.random() < 0.25:
+            reason, code = REASONS[int(rng.integers(len(REASONS)))]
+            made[dimension.value] = score(dimension, None, reason=reason, code=code)
+        else:
+            high = 3 if dimension is Dimension.COMPLETION else 5
+            made[dimension.value] = score(dimension, float(rng.uniform(1, high)), 0.4)
+    values = {
+        row.measurement: row.sign * float(rng.uniform(0.5, 2)) * row.thresholds[int(rng.integers(3))]
+        for row in ROWS
+        if rng.random() < 0.15
+    }
+    measured = Measurements(
+        size=(240, 320),
+        area_fraction=0.1,
+        cast=(float(rng.normal()), float(rng.normal())),
+        drift_box=(0, 0, 100, 50) if rng.random() < 0.7 else None,
+        **values,  # type: ignore[arg-type]
+    )
+    method = str(rng.choice(["none", "resize", "shift", "affine", "crop", "failed"]))
+    return (
+        edit(Kind(kind), identical=identical),
+        regions,
+        Scores(**made),
+        find(measured, regions, SIZE),
+        aligned(method),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thousands_of_random_records_are_explained_without_contradiction(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(1000):
+        change, regions, judged, found, alignment = random_case(rng)
+        text = explain(change, regions, judged, found, SIZE, alignment)
+        context = f"{text}\n{judged}"
+        assert contradictions(text, judged) == (), context
+        assert 2 <= len(sentences(text)) <= 4, context
+        allowed = numbers(" ".join(f.text for f in found))
+        allowed |= numbers(describe(regions[0], SIZE)) if regions else set()
+        assert numbers(text) <= allowed, context
+        if regions and change.kind is Kind.LOCAL:
+            assert describe(regions[0], SIZE) in text, context
+            assert place(regions[0].box, SIZE) in text, context
+        assert not re.search(r"\s\s|\.\.|,\.|[a-z]\.[A-Z]|\{|None", text), context
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_low_score_is_explained_by_its_own_finding_or_owned_as_the_judges(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    checked = 0
+    while checked < 300:
+        change, regions, judged, found, alignment = random_case(rng)
+        worst = min((judged.harmony, judged.local_naturalness), key=lambda s: 9 if s.value is None else s.value)
+        if change.kind is Kind.DIFFERENT or worst.value is None or worst.value >= 2.5:
+            continue
+        checked += 1
+        dimension = Dimension.HARMONY if worst is judged.harmony else Dimension.NATURALNESS
+        matching = [f for f in found if dimension_of(f.kind) is dimension]
+        text = explain(change, regions, judged, found, SIZE, alignment)
+        expected = matching[0].text[1:-1] if matching else "no single measurement stands out"
+        assert expected in text
+
+
+def test_the_main_finding_is_quoted_with_value_and_unit() -> None:
+    text = explain(edit(), [region()], scores(harmony=1.5), findings(sharpness=-1.6), SIZE, aligned())
+    assert "upper left, 12 % of the image" in text
+    assert "1.6 octaves softer" in text
+    assert "Harmony is rated poor" in text
+
+
+def test_a_low_score_without_a_finding_is_the_learned_judges() -> None:
+    text = explain(edit(), [region()], scores(naturalness=1.5), (), SIZE, aligned())
+    assert "The learned judge rates naturalness poor, although no single measurement stands out" in text
+
+
+def test_a_finding_beside_a_good_score_is_told_as_standing_against_it() -> None:
+    text = explain(edit(), [region()], scores(harmony=4.6, naturalness=4.6), findings(seam=30.0), SIZE, aligned())
+    assert "excellent, although a step of 30 L*" in text
+    assert "blends" not in text
+
+
+def test_drift_is_told_with_what_and_where() -> None:
+    text = explain(edit(), [region()], scores(preservation=1.6), findings(drift_colour=7.0), SIZE, aligned())
+    assert (
+        "Preservation is rated poor: outside the region the colours moved by 7.0 Delta E, most in the lower left"
+        in text
+    )
+
+
+def test_an_identical_pair_says_that_nothing_was_edited() -> None:
+    text = explain(edit(Kind.NONE, identical=True, area=0), [], scores(completion=1.0), (), SIZE, aligned())
+    assert text.startswith("Both files hold the same pixels")
+    assert "does not seem to have been carried out" in text
+
+
+def test_a_reencoded_file_is_no_edit() -> None:
+    text = explain(edit(Kind.NONE, area=0), [], scores(), (), SIZE, aligned("resize"))
+    assert text.startswith("No edit was found: the files differ only as a re-encoding or a resize")
+
+
+def test_a_global_change_is_not_called_a_region() -> None:
+    text = explain(edit(Kind.GLOBAL, area=0.9), [region((0, 0, 640, 480), 0.9)], scores(), (), SIZE, aligned())
+    assert text.startswith("The whole picture was changed rather than one part")
+    assert "blends" not in text
+
+
+def test_a_different_picture_is_not_judged() -> None:
+    text = explain(edit(Kind.DIFFERENT), [], scores(harmony=None), (), SIZE, aligned("failed"))
+    assert "different picture" in text
+    assert "cannot be judged" in text
+
+
+def test_what_is_not_known_is_named_with_its_reason() -> None:
+    text = explain(edit(), [region()], scores(), (), SIZE, aligned())
+    assert "Whether the prompt was carried out could not be judged: no prompt was given." in text
+    empty = scores().model_copy(
+        update={
+            name: score(dimension, None, reason="the mask covers nothing", code="E_MASK_EMPTY")
+            for name, dimension in (("harmony", Dimension.HARMONY), ("local_naturalness", Dimension.NATURALNESS))
+        }
+    )
+    text = explain(edit(), [], empty, (), SIZE, aligned())
+    assert "harmony and naturalness could not be judged: the mask is empty" in text
+
+
+def test_further_regions_and_the_alignment_are_told() -> None:
+    other = region((400, 300, 420, 320), 0.01)
+    text = explain(edit(), [region(), other], scores(), (), SIZE, aligned("crop"))
+    assert "12 % of the image, with one smaller region, after the source was cropped to match." in text
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("The object blends in with its scene.", {"harmony": 2.0}),
+        ("The region looks natural.", {"naturalness": 1.2}),
+        ("No drift was measured.", {"preservation": 2.0}),
+        ("The rest of the picture is untouched.", {"preservation": 1.0}),
+        ("Harmony is rated good.", {"harmony": 1.0}),
+        ("The learned judge rates naturalness bad.", {"naturalness": 5.0}),
+        ("The dog looks pasted.", {"harmony": 4.5}),
+        ("The prompt was carried out.", {"completion": 1.0}),
+        ("The prompt does not seem to have been carried out.", {"completion": 3.0}),
+    ],
+)
+def test_contradictions_are_found_and_vanish_with_a_fitting_score(text: str, values: dict[str, float]) -> None:
+    assert contradictions(text, scores(**values))
+    low, high = 1.0, 3.0 if "completion" in values else 5.0
+    other = {name: low + high - value for name, value in values.items()}
+    if "rated" not in text and "rates" not in text:
+        assert contradictions(text, scores(**other)) == ()
+
+
+def test_praise_of_an_unknown_score_is_no_contradiction() -> None:
+    assert contradictions("It blends in.", scores(harmony=None)) == ()
