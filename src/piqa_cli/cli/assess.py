@@ -1,0 +1,129 @@
+"""`piqa assess`: one pair."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from piqa_cli.cli.files import STDIN, Format, check_overlay, check_target, choose_format, read_prompt
+from piqa_cli.cli.gates import Tally, check_scales
+from piqa_cli.cli.options import MODEL, READING, RESULTS, command
+from piqa_cli.cli.run import GATE_FAILED, Run
+from piqa_cli.cli.streams import printable
+from piqa_cli.errors import InputError, PiqaError, UsageError
+
+if TYPE_CHECKING:
+    from piqa_cli.assessor import Assessor
+    from piqa_cli.cli.config import Settings
+    from piqa_cli.images import ImagePolicy
+    from piqa_cli.schema import Outcome, Pair
+
+
+@command(RESULTS, MODEL, READING)
+def assess(
+    run: Run,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The photo before the edit; - reads standard input.")],
+    edited: Annotated[str, typer.Argument(metavar="EDITED", help="The photo after the edit; - reads standard input.")],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", metavar="TEXT|@FILE", help="What the editor was asked for.")
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option("--mask", metavar="FILE", help="White where the edit was meant to be; - reads standard input."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE|-", help="Where the record goes: standard output.")
+    ] = None,
+    overlay: Annotated[
+        str | None, typer.Option("--overlay", metavar="FILE.png", help="Also draw the findings onto the edited photo.")
+    ] = None,
+) -> None:
+    """Assess one pair: where it was edited, how good the edit is, and why."""
+    inputs = (source, edited, mask)
+    if inputs.count(STDIN) > 1:
+        raise UsageError("only one of SOURCE, EDITED and --mask can be standard input (-)")
+    form = choose_format(run.flags.get("format"), output, run.settings, piped="json")
+    check_target("--output", output, inputs)
+    check_overlay(overlay, (*inputs, output))
+    check_scales(run.settings.fail_under)
+
+    from piqa_cli.schema import Pair
+
+    name = edited if edited != STDIN else source
+    pair = Pair(id=name, source=source, edited=edited, mask=mask, prompt=read_prompt(prompt))
+    outcome, error = _judge(run, pair, overlay)
+    if form == "table":
+        if error is None:
+            _write(form, output, outcome)
+    else:
+        _write(form, output, outcome)  # an error too is a record
+        for warning in outcome.warnings if outcome.status == "ok" else ():
+            run.warn(printable(warning))
+    if error is not None:
+        raise error
+    tally = Tally(run.settings.fail_under)
+    tally.add(outcome)
+    for verdict in tally.verdicts():
+        run.note(verdict)
+    if not tally.gates_hold:
+        raise typer.Exit(GATE_FAILED)
+
+
+def _judge(run: Run, pair: Pair, overlay: str | None) -> tuple[Outcome, PiqaError | None]:
+    """The record, and the error behind it when the pair could not be assessed.
+
+    Raises:
+        PiqaError: what is not about this pair: no such model, no such device.
+    """
+    from piqa_cli.pipeline import assess_pair, failure
+
+    chosen = run.settings
+    assessor = load_assessor(run)
+    try:
+        loaded, outcome = assess_pair(
+            pair, assessor, policy=image_policy(chosen), explain=chosen.explain, stdin=sys.stdin.buffer
+        )
+    except PiqaError as error:
+        if isinstance(error, InputError) or error.code == "E_OOM":
+            return failure(pair, error), error
+        raise
+    if overlay is not None:
+        from piqa_cli.overlay import draw_overlay
+
+        draw_overlay(loaded, outcome, overlay)
+    return outcome, None
+
+
+def load_assessor(run: Run) -> Assessor:
+    """The model that the settings name.
+
+    Raises:
+        ModelError, DeviceError: it cannot be had.
+    """
+    from piqa_cli.models import open_assessor
+
+    chosen = run.settings
+    assessor = open_assessor(chosen.model, device=chosen.device, dtype=chosen.dtype, offline=chosen.offline)
+    model = assessor.info
+    run.detail(f"model {model.name} {model.version}, weights {model.weights_sha256[:12]}, device {chosen.device}")
+    return assessor
+
+
+def _write(form: Format, output: str | None, outcome: Outcome) -> None:
+    from piqa_cli.writers import open_writer
+
+    target = sys.stdout if output in {None, STDIN} else output
+    with open_writer(form, target, single=True) as writer:
+        writer.write(outcome)
+
+
+def image_policy(settings: Settings) -> ImagePolicy:
+    """How images are read, by the settings."""
+    from piqa_cli.images import ImagePolicy
+
+    standard = ImagePolicy()
+    return ImagePolicy(
+        max_pixels=settings.max_pixels or standard.max_pixels, invert_mask=settings.invert_mask, frame=settings.frame
+    )

@@ -1,0 +1,145 @@
+"""`piqa batch`: many pairs, one record each, in input order."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from piqa_cli.cli.assess import image_policy, load_assessor
+from piqa_cli.cli.files import STDIN, Format, check_target, choose_format
+from piqa_cli.cli.gates import Tally, check_scales
+from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
+from piqa_cli.cli.options import EFFORT, MODEL, PAIRING, READING, RESULTS, command
+from piqa_cli.cli.progress import progress_bar
+from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
+from piqa_cli.cli.streams import open_stdin, printable
+from piqa_cli.cli.summary import Summary, plural
+
+if TYPE_CHECKING:
+    from piqa_cli.schema import Outcome
+
+DEFAULT_WORKERS = 2
+DEFAULT_BATCH_SIZE = 8
+SHOWN_FAILURES = 10
+"""Failures told one by one on standard error; the records hold them all."""
+
+
+@command(RESULTS, PAIRING, EFFORT, MODEL, READING)
+def batch(
+    run: Run,
+    input_: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INPUT]",
+            show_default=False,
+            help="A folder with source/ and edited/, a folder of NAME_source.* and NAME_edited.*, a manifest, a label"
+            " file, or - for JSON lines on standard input.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option("--manifest", metavar="FILE|-", help="CSV or JSON lines: source, edited, prompt, mask."),
+    ] = None,
+    source_dir: Annotated[str | None, typer.Option("--source-dir", metavar="DIR", help="Sources.")] = None,
+    edited_dir: Annotated[str | None, typer.Option("--edited-dir", metavar="DIR", help="Edited files.")] = None,
+    mask_dir: Annotated[str | None, typer.Option("--mask-dir", metavar="DIR", help="Masks.")] = None,
+    image_dir: Annotated[
+        str | None, typer.Option("--image-dir", metavar="DIR", help="Images that a label file or manifest names.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE|-", help="Where the records go: standard output.")
+    ] = None,
+    summary: Annotated[
+        str | None, typer.Option("--summary", metavar="FILE.json", help="Also write the counts there.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N pairs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the pairs, as a manifest.")] = False,
+) -> None:
+    """Assess many pairs: one record each, in input order, written as they are done."""
+    form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
+    check_target("--output", output, (input_, manifest))
+    check_target("--summary", summary, (input_, manifest, output))
+    check_scales(run.settings.fail_under)
+
+    from piqa_cli.pairs import PairQuery, find_pairs
+    from piqa_cli.pipeline import assess_pairs
+
+    query = PairQuery(
+        input=input_,
+        source_dir=source_dir,
+        edited_dir=edited_dir,
+        mask_dir=mask_dir,
+        manifest=manifest,
+        image_dir=image_dir,
+        match=run.settings.match,
+        on_unpaired=run.settings.on_unpaired,
+        limit=limit,
+        stdin=open_stdin() if STDIN in {input_, manifest} else None,
+    )
+    query.check()
+    spare_inputs(query, output)
+    if dry_run:
+        if list_pairs(run, query):
+            raise typer.Exit(SOME_FAILED)
+        return
+    started = time.monotonic()
+    tally = Tally(run.settings.fail_under)
+    found = find_pairs(query)  # before the model is loaded and the output opened: it may be unusable
+    if found.skipped:
+        run.detail(f"{plural(len(found.skipped), 'file')} passed over")
+    outcomes = assess_pairs(
+        found,
+        load_assessor(run),
+        policy=image_policy(run.settings),
+        workers=run.settings.workers or DEFAULT_WORKERS,
+        batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
+        explain=run.settings.explain,
+    )
+    _write(run, outcomes, tally, form, output, found.total)
+    status = _status(run, tally)
+    report = Summary.of(tally, time.monotonic() - started, output, status)
+    if summary is not None:
+        report.write(summary)
+    run.note(report.paragraph())
+    if status:
+        raise typer.Exit(status)
+
+
+def _write(
+    run: Run, outcomes: Iterator[Outcome], tally: Tally, form: Format, output: str | None, total: int | None
+) -> None:
+    """Each record as it is done; a closed pipe or Ctrl-C leaves whole rows."""
+    from piqa_cli.writers import open_writer
+
+    target = sys.stdout if output is None or output == "-" else output
+    kept = "" if target is sys.stdout else f", kept in {printable(str(output))}"
+    shown = 0
+    run.progress = f"before the first row was written{kept}"
+    with open_writer(form, target) as writer, progress_bar(run.settings, total, "pairs") as advance:
+        for outcome in outcomes:
+            writer.write(outcome)
+            tally.add(outcome)
+            run.progress = f"after {plural(tally.done, 'row')} written{kept}"
+            if outcome.status == "error" and form != "table":
+                shown += 1
+                if shown <= SHOWN_FAILURES:
+                    run.note(failure_line(outcome))
+                elif shown == SHOWN_FAILURES + 1:
+                    run.note("more failures follow; they are in the records")
+            elif outcome.status == "ok":
+                for warning in outcome.warnings:
+                    run.detail(f"{printable(outcome.id)}: {printable(warning)}")
+            advance()
+
+
+def _status(run: Run, tally: Tally) -> int:
+    """The exit status of a batch that came to its end."""
+    if tally.done == 0:
+        return INPUT
+    if not run.settings.max_errors.tolerates(tally.failed, tally.done):
+        return SOME_FAILED if tally.paired else INPUT
+    return 0 if tally.gates_hold else GATE_FAILED

@@ -1,0 +1,222 @@
+"""Where a setting's value comes from: flag, then `PIQA_*`, then the project's piqa.toml, then the user's config.
+
+`KEYS` is the whole list of what can be set outside the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from piqa_cli.cli.gates import NO_ERRORS, ErrorAllowance, Gate, parse_allowance, parse_gate
+from piqa_cli.cli.streams import printable
+from piqa_cli.errors import UsageError
+
+PROJECT_FILE = "piqa.toml"
+FORMATS = ("table", "json", "jsonl", "csv")
+MATCHES = ("stem", "relpath")
+ON_UNPAIRED = ("error", "warn", "ignore")
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting that has a flag, a variable and a key; None where the command decides."""
+
+    model: str = "compact"
+    device: str = "auto"
+    dtype: str = "auto"
+    offline: bool = False
+    seed: int = 0
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    progress: bool = True
+    format: Literal["table", "json", "jsonl", "csv"] | None = None
+    explain: bool = True
+    fail_under: tuple[Gate, ...] = ()
+    max_errors: ErrorAllowance = NO_ERRORS
+    max_pixels: int | None = None
+    frame: int = 0
+    invert_mask: bool = False
+    match: Literal["stem", "relpath"] = "stem"
+    on_unpaired: Literal["error", "warn", "ignore"] = "warn"
+    workers: int | None = None
+    batch_size: int | None = None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    raise ValueError
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, (int, str)) or int(value) < least:
+            raise ValueError
+        return int(value)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError
+        return str(value)
+
+    return parse
+
+
+def _device(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        return value
+    raise ValueError
+
+
+def _batch_size(value: Any) -> int | None:
+    return None if value == "auto" else _whole(1)(value)
+
+
+def _allowance(value: Any) -> ErrorAllowance:
+    return parse_allowance(str(value))
+
+
+def _gates(value: Any) -> tuple[Gate, ...]:
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        raise ValueError
+    return tuple(parse_gate(str(text)) for text in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How one setting is read from text or TOML, and what to say when it cannot be."""
+
+    parse: Callable[[Any], Any]
+    expected: str
+
+
+_BOOL = Key(_flag, "true or false")
+KEYS: dict[str, Key] = {
+    "model": Key(_text, "the name of a model (see `piqa models list`)"),
+    "device": Key(_device, "auto, cpu, cuda, cuda:N or mps"),
+    "dtype": Key(_one_of(*DTYPES), "one of " + ", ".join(DTYPES)),
+    "offline": _BOOL,
+    "seed": Key(_whole(0), "a whole number, 0 or more"),
+    "quiet": _BOOL,
+    "verbose": _BOOL,
+    "debug": _BOOL,
+    "progress": _BOOL,
+    "format": Key(_one_of(*FORMATS), "one of " + ", ".join(FORMATS)),
+    "explain": _BOOL,
+    "fail_under": Key(_gates, 'DIM=VALUE, or several: "overall=3,harmony=2.5"'),
+    "max_errors": Key(_allowance, "a number of pairs or a percentage"),
+    "max_pixels": Key(_whole(1), "a whole number of pixels, 1 or more"),
+    "frame": Key(_whole(0), "a frame's number, 0 or more"),
+    "invert_mask": _BOOL,
+    "match": Key(_one_of(*MATCHES), "one of " + ", ".join(MATCHES)),
+    "on_unpaired": Key(_one_of(*ON_UNPAIRED), "one of " + ", ".join(ON_UNPAIRED)),
+    "workers": Key(_whole(1), "a whole number, 1 or more"),
+    "batch_size": Key(_batch_size, "auto, or a whole number, 1 or more"),
+}
+
+
+def resolve(flags: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force.
+
+    Args:
+        flags: what the command line gave, by the names of `KEYS`; None where it gave nothing.
+        environ: the environment; the process's own by default.
+
+    Raises:
+        UsageError: a value, variable or key is not valid; the message names it and where it stands.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for file in (_user_file(), _project_file(Path.cwd())):  # the stronger one last
+        if file is not None:
+            values |= _read_file(file)
+    for name in KEYS:
+        variable = "PIQA_" + name.upper()
+        if variable in environ:
+            values[name] = _parse(name, environ[variable], f"environment variable {variable}")
+    for name, value in flags.items():
+        if value is not None:
+            values[name] = _parse(name, value, "--" + name.replace("_", "-"))
+    return Settings(**values)
+
+
+def _parse(name: str, value: object, where: str) -> Any:
+    key = KEYS[name]
+    try:
+        return key.parse(value)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}" if not where.startswith("--") else error.message, hint=error.hint)  # noqa: B904
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{where}: expected {key.expected}, found '{printable(str(value))}'") from error
+
+
+def _project_file(folder: Path) -> Path | None:
+    """The nearest piqa.toml in the folder or above it, no higher than the repository it is in."""
+    for place in (folder, *folder.parents):
+        if (place / PROJECT_FILE).is_file():
+            return place / PROJECT_FILE
+        if (place / ".git").exists():
+            return None
+    return None
+
+
+def _user_file() -> Path | None:
+    import platformdirs
+
+    file = platformdirs.user_config_path("piqa", appauthor=False) / "config.toml"
+    return file if file.is_file() else None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with file.open("rb") as stream:
+            table = tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not valid TOML: {error}", file=str(file)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}", file=str(file)) from error
+    values = {}
+    for written, value in table.items():
+        name = written.replace("-", "_")
+        if name not in KEYS:
+            raise UsageError(
+                f"{file}: unknown key '{printable(written)}'; the nearest valid key is '{_nearest(name)}'",
+                file=str(file),
+                hint="valid keys: " + ", ".join(KEYS),
+            )
+        values[name] = _parse(name, value, f"{file}: {written}")
+    return values
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    return difflib.get_close_matches(name, list(KEYS), n=1, cutoff=0)[0]
+
+
+# The table and the record cannot drift apart: the command refuses to start when they do.
+if set(KEYS) != {field.name for field in fields(Settings)}:
+    raise ImportError("piqa_cli.cli.config: KEYS and Settings differ")

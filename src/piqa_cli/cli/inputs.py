@@ -1,0 +1,79 @@
+"""The pairs that a batch is about: sparing them from the output, and listing them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from piqa_cli.cli.run import Run
+from piqa_cli.cli.streams import emit, printable
+from piqa_cli.cli.summary import plural
+from piqa_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from piqa_cli.pairs import PairQuery
+    from piqa_cli.schema import Failure
+
+
+def spare_inputs(query: PairQuery, output: str | None) -> None:
+    """Refuses an output that is one of the pairs' files. Only an output that exists can be one.
+
+    Raises:
+        UsageError: as said.
+        InputError: the input cannot be read.
+    """
+    if output is None or output == "-" or query.stdin is not None or not os.path.isfile(output):
+        return
+    from piqa_cli.pairs import find_pairs
+    from piqa_cli.schema import Pair
+
+    there = os.stat(output)
+    for item in find_pairs(query):
+        paths = (item.source, item.edited, item.mask) if isinstance(item, Pair) else ()
+        for path in paths:
+            if path and _is_file(path, there):
+                raise UsageError(
+                    f"--output: '{printable(output)}' is also an input and would be overwritten", hint="choose another"
+                )
+
+
+def list_pairs(run: Run, query: PairQuery) -> int:
+    """Writes the pairs to standard output as JSON lines: a manifest that `piqa batch -` takes.
+
+    Returns:
+        How many rows are no pair; the first of them are told on standard error.
+
+    Raises:
+        InputError: the input cannot be read.
+    """
+    from piqa_cli.pairs import find_pairs
+    from piqa_cli.schema import Pair
+
+    count = bad = 0
+    found = find_pairs(query)
+    for item in found:
+        if isinstance(item, Pair):
+            count += 1
+            emit(json.dumps(item.model_dump(exclude_none=True)) + "\n")
+        else:
+            bad += 1
+            run.note(failure_line(item))
+    skipped = f", {plural(len(found.skipped), 'file')} passed over" if found.skipped else ""
+    run.note(f"{plural(count, 'pair')} to assess, {bad} that cannot be{skipped}; nothing was assessed (--dry-run)")
+    return bad
+
+
+def failure_line(failure: Failure) -> str:
+    """One line on a pair that could not be assessed."""
+    error = failure.error
+    file = f"{printable(error.file)}: " if error.file and error.file not in error.message else ""
+    found = f", found {printable(error.found)}" if error.found and error.found not in error.message else ""
+    return f"{printable(failure.id)}: {file}{printable(error.message)}{found} [{error.code}]"
+
+
+def _is_file(path: str, there: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), there)
+    except (OSError, ValueError):
+        return False

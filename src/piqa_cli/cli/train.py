@@ -1,0 +1,78 @@
+"""`piqa train`: make an assessor's weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from piqa_cli.cli.options import DEVICE_AND_SEED, command
+from piqa_cli.cli.run import Run
+from piqa_cli.cli.streams import printable
+from piqa_cli.errors import InputError, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Train an assessor.")
+
+
+@app.command("compact")
+@command(DEVICE_AND_SEED)
+def train_compact(
+    run: Run,
+    photos: Annotated[str, typer.Option("--photos", metavar="DIR", help="Photos to make edits from.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where weights, log and checkpoints go.")],
+    pairs: Annotated[
+        str | None, typer.Option("--pairs", metavar="DIR", help="Real edits with ratings, for ground and score.")
+    ] = None,
+    teachers: Annotated[
+        str | None, typer.Option("--teachers", metavar="DIR", help="Teacher networks, for encode.")
+    ] = None,
+    stages: Annotated[str, typer.Option("--stages", help="Which stages, in this order.")] = "encode,ground,score",
+    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per stage.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Pairs per step.")] = None,
+    size: Annotated[int, typer.Option("--size", min=64, metavar="N", help="Side of the training pictures.")] = 256,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0, metavar="N", help="Stop with a checkpoint after this long.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew although --out holds a run.")] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="Of the numeric libraries.")
+    ] = None,
+) -> None:
+    """Train the compact assessor on synthetic edits of photos and on rated real edits."""
+    from piqa_cli.training.settings import STAGES, TrainSettings
+
+    chosen = tuple(stage.strip() for stage in stages.split(","))
+    unknown = [stage for stage in chosen if stage not in STAGES]
+    if unknown or len(set(chosen)) != len(chosen):
+        raise UsageError(
+            f"--stages: expected some of {','.join(STAGES)}, each once; found '{printable(stages)}'",
+            hint="for example --stages ground,score",
+        )
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    for option, folder in (("--photos", photos), ("--pairs", pairs), ("--teachers", teachers)):
+        if folder is not None and not os.path.isdir(folder):
+            raise InputError(f"{option}: there is no folder '{printable(folder)}'", code="E_NOT_FOUND", file=folder)
+    settings = TrainSettings(
+        photos=photos,
+        out=out,
+        pairs=pairs,
+        teachers=teachers,
+        stages=chosen,
+        steps=steps,
+        batch_size=batch_size,
+        size=size,
+        seed=run.settings.seed,
+        minutes=minutes,
+        resume=resume,
+        overwrite=overwrite,
+        threads=threads,
+        device=run.settings.device,
+    )
+    run.progress = f"during training; go on with --resume --out {printable(out)}"
+
+    from piqa_cli.training.compact import train
+
+    train(settings)
