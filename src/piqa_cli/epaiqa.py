@@ -77,7 +77,7 @@ def read_labels(path: str, image_dir: str) -> Iterator[LabelledPair | Failure]:
         if isinstance(label, Failure):
             yield label
             continue
-        paths = ["", ""]
+        paths = [label.source_name, label.edited_name]
         try:
             for index, (name, role) in enumerate(((label.source_name, "source"), (label.edited_name, "edit"))):
                 paths[index] = library.find(name, role)
