@@ -28,7 +28,8 @@ from piqa_cli.synthesis.pixels import (
 def _tinted(rng: Rng, base: F32, where: Mask, severity: float) -> F32:
     cast = sign(rng) * rng.uniform(6, 22, 3) * rng.choice([1, 1, -1], 3)
     uneven = 1 + 0.5 * noise_field(rng, where.shape, 0.5 * max(where.shape))
-    return base + (cast.astype(np.float32) * uneven) * np.float32(severity)
+    tinted: F32 = base + cast.astype(np.float32) * uneven * np.float32(severity)
+    return tinted
 
 
 def _softened(rng: Rng, base: F32, where: Mask, severity: float) -> F32:

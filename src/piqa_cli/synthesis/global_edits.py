@@ -11,6 +11,8 @@ from piqa_cli.synthesis.pixels import U8, Rng, blur, displace, match_statistics,
 
 GlobalEdit = Callable[[Rng, U8, U8], U8]
 """(generator, photo, another photo) -> the changed photo."""
+_PLAIN = 9.0  # mean difference in levels, more than a re-encoding makes
+_ATTEMPTS = 5
 
 
 def _grade(rng: Rng, picture: U8, other: U8) -> U8:
@@ -74,3 +76,14 @@ GLOBAL_EDITS: tuple[tuple[str, GlobalEdit], ...] = (
     ("redrawn", _redrawn),
     ("redrawn_graded", lambda rng, picture, other: _redrawn(rng, _grade(rng, picture, other), other)),
 )
+
+
+def draw_global_edit(rng: Rng, picture: U8, other: U8) -> tuple[str, U8]:
+    """(name, changed photo): an edit that plainly shows on this photo; a grade on top where none does."""
+    edited, name = picture, "grade"
+    for _ in range(_ATTEMPTS):
+        name, edit = GLOBAL_EDITS[int(rng.integers(len(GLOBAL_EDITS)))]
+        edited = edit(rng, picture, other)
+        if np.abs(edited.astype(np.int16) - picture).mean() >= _PLAIN:
+            return name, edited
+    return name, _grade(rng, edited, other)

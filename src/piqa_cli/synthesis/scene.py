@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from piqa_cli.synthesis.canvas import HARMONY_FAULTS, NATURALNESS_FAULTS, Canvas, Family
-from piqa_cli.synthesis.families import CONTENT_FAMILIES, FAMILIES, find_family
+from piqa_cli.synthesis.canvas import Canvas, Family
+from piqa_cli.synthesis.families import CONTENT_FAMILIES, FAMILIES, find_family, regenerate
 from piqa_cli.synthesis.masks import bounded, draw_mask, draw_object
 from piqa_cli.synthesis.photos import Photo, PhotoLibrary, Split
 from piqa_cli.synthesis.pixels import (
@@ -26,6 +26,8 @@ from piqa_cli.synthesis.pixels import (
 )
 
 _ATTEMPTS = 8
+_SHOWN = 16.0  # levels by which the most changed tenth of the region differs from severity 0 to 1
+_REDRAWN = ("paste", "fill", "copy_move", "inpaint")
 _BARE_SEVERITY = 0.3  # below it a fault alone, without new content, might not be seen
 _CONTENT_WEIGHTS = {"paste": 0.26, "fill": 0.26, "regenerate": 0.2, "copy_move": 0.12, "recolour": 0.1, "inpaint": 0.06}
 
@@ -34,14 +36,17 @@ _CONTENT_WEIGHTS = {"paste": 0.26, "fill": 0.26, "regenerate": 0.2, "copy_move":
 class Scene:
     """An edit whose every choice but its severity is made.
 
-    canvas: `picture` and `base` without grain. content: the family that changes the content (None: a fault
-    alone). companion: a lesser fault of the other dimension, which comes with the edit whatever its severity.
+    canvas: all without grain; `base` has its content changed already unless `family` does that. content: the
+    family that changes the content (None: a fault alone). redrawn: all of the region is drawn anew upon that,
+    as generative tools do. companion: a fault of the other dimension, which comes with the edit whatever the
+    edit's own severity.
     """
 
     photo: Photo
     canvas: Canvas
     family: Family
     content: Family | None
+    redrawn: bool
     companion: Family | None
     companion_severity: float
     seed: tuple[int, ...]
@@ -53,8 +58,9 @@ class Scene:
 
     def render(self, severity: float) -> U8:
         """The edited picture; outside `canvas.mask` it equals `picture`."""
-        canvas = replace(self.canvas, severity=severity if self.content is self.family else 0.0)
-        made = canvas.base if self.content is None else self.content.apply(self._stage(0), canvas)
+        canvas, made = self.canvas, self.canvas.base
+        if self.content is self.family:
+            made = self._changed(severity)
         picture, made = self.picture, _grained(made, canvas.grain)
         if self.companion is not None:
             state = replace(canvas, picture=picture, base=made, severity=self.companion_severity)
@@ -70,6 +76,20 @@ class Scene:
             for fault in () if family is None or amount <= 0 else family.faults:
                 found[fault] = max(found.get(fault, 0.0), amount)
         return tuple(sorted(found.items(), key=lambda item: -item[1]))
+
+    def with_content(self) -> Scene:
+        """The scene with the content changed once for all severities, where a fault is put upon it."""
+        if self.content is None or self.content is self.family:
+            return self
+        return replace(self, canvas=replace(self.canvas, base=self._changed(0.0)))
+
+    def _changed(self, severity: float) -> U8:
+        if self.content is None:
+            return self.canvas.base
+        made = self.content.apply(self._stage(0), replace(self.canvas, severity=severity))
+        if self.redrawn:
+            made = regenerate.FAMILY.apply(self._stage(3), replace(self.canvas, base=made, severity=0.0))
+        return made
 
     def _stage(self, number: int) -> Rng:
         return np.random.default_rng((*self.seed, number))
@@ -87,7 +107,7 @@ def draw_scene(
     for attempt in range(_ATTEMPTS):
         scene = _draw(library, (seed, attempt), size, split, family, least, sure=attempt >= _ATTEMPTS // 2)
         edited = scene.render(least)
-        if can_be_seen(scene.picture, edited, scene.canvas.mask):
+        if can_be_seen(scene.picture, edited, scene.canvas.mask) and _severity_shows(scene, edited, least):
             break
     return scene, edited
 
@@ -96,6 +116,14 @@ def can_be_seen(picture: U8, edited: U8, mask: Mask) -> bool:
     """Whether the region differs by more than what a good re-encoding would do."""
     difference = np.abs(picture[mask].astype(np.int16) - edited[mask]).max(1)
     return bool(difference.mean() >= 5 and np.mean(difference > 4) >= 0.35)
+
+
+def _severity_shows(scene: Scene, edited: U8, severity: float) -> bool:
+    """Whether the fault makes a difference here: a blur of the clear sky is no fault, whatever its severity."""
+    other = 0.0 if severity > 0.5 else 1.0
+    difference = np.abs(scene.render(other)[scene.canvas.mask].astype(np.int16) - edited[scene.canvas.mask]).max(1)
+    upper = difference[difference >= np.quantile(difference, 0.9)]
+    return bool(upper.mean() >= _SHOWN * abs(other - severity))
 
 
 def _draw(
@@ -108,12 +136,14 @@ def _draw(
     donor = library.draw(rng, split, size, other_than=photo.name)
     bare = not family.content and least >= _BARE_SEVERITY and rng.random() < 0.4 and not sure
     content = family if family.content else None if bare else _draw_content(rng, sure)
-    mask, inner, below = _draw_region(rng, photo, donor, inserts=content is not None and content.name == "paste")
+    mask, inner, below = _draw_region(rng, photo, donor, content="" if content is None else content.name)
     grain = _draw_grain(rng, size, family.grain)
     companion, companion_severity = _draw_companion(rng, family)
     feather = float(rng.uniform(1, 4)) * max(size) / 256
     canvas = Canvas(photo.pixels, photo.pixels, mask, inner, below, grain, 0.0, feather)
-    return Scene(photo, canvas, family, content, companion, companion_severity, seed)
+    redrawn = content is not None and content.name in _REDRAWN and rng.random() < 0.3
+    scene = Scene(photo, canvas, family, content, redrawn, companion, companion_severity, seed)
+    return scene.with_content()
 
 
 def _draw_content(rng: Rng, sure: bool) -> Family:
@@ -133,9 +163,9 @@ def _draw_companion(rng: Rng, family: Family) -> tuple[Family | None, float]:
     return (others[chosen], severity) if wanted else (None, 0.0)
 
 
-def _draw_region(rng: Rng, photo: Photo, donor: Photo, *, inserts: bool) -> tuple[Mask, Mask, U8]:
+def _draw_region(rng: Rng, photo: Photo, donor: Photo, *, content: str) -> tuple[Mask, Mask, U8]:
     """(mask, inner, donor pixels): an object of the donor, placed somewhere, or any region of the photo."""
-    if inserts and rng.random() < 0.7:
+    if content == "paste" and rng.random() < 0.7:
         placed = _place_object(rng, donor)
         if placed is not None:
             inner, pixels = placed
@@ -144,6 +174,8 @@ def _draw_region(rng: Rng, photo: Photo, donor: Photo, *, inserts: bool) -> tupl
             if np.array_equal(mask, bounded(rng, mask)):
                 return mask, inner, pixels
     mask = draw_mask(rng, photo)
+    if content in ("fill", "inpaint"):  # who removes a thing marks all of it; a rim left over would bleed inwards
+        mask = bounded(rng, dilate(mask, 1 + round(float(rng.uniform(0.01, 0.03)) * max(mask.shape))))
     return mask, mask, donor.pixels
 
 
@@ -176,6 +208,3 @@ def _draw_grain(rng: Rng, size: tuple[int, int], chance: float) -> F32:
 
 def _grained(picture: U8, grain: F32) -> U8:
     return to_uint8(to_float(picture) + grain) if grain.any() else picture
-
-
-__all__ = ["HARMONY_FAULTS", "NATURALNESS_FAULTS", "Scene", "can_be_seen", "draw_scene", "worst"]

@@ -11,7 +11,7 @@ import numpy as np
 from piqa_cli.schema import Kind
 from piqa_cli.synthesis.canvas import HARMONY_FAULTS, NATURALNESS_FAULTS
 from piqa_cli.synthesis.drift import drift
-from piqa_cli.synthesis.global_edits import GLOBAL_EDITS
+from piqa_cli.synthesis.global_edits import draw_global_edit
 from piqa_cli.synthesis.nuisances import disturb, draw_motion
 from piqa_cli.synthesis.photos import PhotoLibrary, Split
 from piqa_cli.synthesis.pixels import U8, Mask, Rng, pick
@@ -65,10 +65,9 @@ def make_sample(
 ) -> Sample:
     """The sample of that number; the same arguments give the same bytes.
 
-    Args:
-        size: a side, or (height, width), in pixels.
-        kinds: the proportion of each kind; a given `family` or `severity` makes every sample a local edit.
-        clean: leave out drift and nuisances: outside the mask nothing changes then.
+    `size` is a side, or (height, width), in pixels. `kinds` gives the proportion of each kind; a given `family`
+    or `severity` makes the sample a local edit. `clean` leaves out drift and nuisances: nothing changes outside
+    the mask then.
     """
     height_width = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng((seed, 1))
@@ -141,8 +140,7 @@ def _unedited(
         other = library.draw(rng, split, size, other_than=photo.name).pixels
         edited, name = other, "different_picture"
     if kind is Kind.GLOBAL:
-        name, edit = GLOBAL_EDITS[int(rng.integers(len(GLOBAL_EDITS)))]
-        edited = edit(rng, photo.pixels, other)
+        name, edited = draw_global_edit(rng, photo.pixels, other)
     mask = np.full(size, kind is not Kind.NONE)
     return Sample(
         source=photo.pixels, edited=edited, mask=mask, kind=kind, family=name, fault=None, severity=0.0,

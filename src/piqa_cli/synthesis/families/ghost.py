@@ -10,8 +10,8 @@ from piqa_cli.synthesis.pixels import U8, Rng, displace, to_float
 
 def _ghost(rng: Rng, canvas: Canvas) -> U8:
     base, picture = to_float(canvas.base), to_float(canvas.picture)
-    angle, length = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.02, 0.05)) * max(canvas.mask.shape)
-    opacity = float(rng.uniform(0.4, 0.55))
+    angle, length = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.025, 0.07)) * max(canvas.mask.shape)
+    opacity = float(rng.uniform(0.45, 0.65))
     kind = int(rng.integers(3))
     shift = np.zeros((*canvas.mask.shape, 2), np.float32)
     shift += np.array([np.cos(angle), np.sin(angle)], np.float32) * length

@@ -9,6 +9,7 @@ from piqa_cli.synthesis.pixels import (
     F32,
     U8,
     Rng,
+    displace,
     inner_alpha,
     match_statistics,
     membrane,
@@ -24,6 +25,7 @@ def _paste(rng: Rng, canvas: Canvas) -> U8:
     poisson = rng.random() < 0.25
     gain = 1 + sign(rng) * float(rng.uniform(0.25, 0.5))
     tint = 1 + float(rng.uniform(0.1, 0.25)) * sign(rng) * np.array([1, 0, -1], np.float32)
+    tone = rng.normal(0, 5, 3).astype(np.float32)
     around = ring(canvas.inner, max(6, round(0.06 * max(canvas.mask.shape))))
     donor = to_float(canvas.donor)
     clean: F32 = match_statistics(donor, canvas.inner, to_float(canvas.picture), around, amount)
@@ -34,7 +36,7 @@ def _paste(rng: Rng, canvas: Canvas) -> U8:
     foreign: F32 = np.clip(donor * gain * tint, 0, 255).astype(np.float32)
     content = clean + (foreign - clean) * canvas.severity
     # Around the object, but inside the mask, tools redraw the surroundings a little.
-    redrawn = to_float(canvas.picture) + 3 * noise_field(rng, canvas.mask.shape, 12, 3)
+    redrawn = displace(to_float(canvas.picture), noise_field(rng, canvas.mask.shape, 14, 2)) + tone
     alpha = inner_alpha(canvas.inner, 1 + (canvas.feather - 1) * (1 - canvas.severity))[..., None]
     return canvas.put(redrawn + (content - redrawn) * alpha, feather=1 if (canvas.inner == canvas.mask).all() else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from piqa_cli.synthesis.canvas import Canvas, Family
-from piqa_cli.synthesis.pixels import U8, Rng, match_statistics, to_float
+from piqa_cli.synthesis.pixels import U8, Rng, blur, noise_field, to_float
 
 
 def _repetition(rng: Rng, canvas: Canvas) -> U8:
@@ -21,8 +21,13 @@ def _repetition(rng: Rng, canvas: Canvas) -> U8:
         tile = np.concatenate([tile, tile[::-1]], 0)
     times = (-(-height // tile.shape[0]), -(-width // tile.shape[1]), 1)
     tiled = np.roll(np.tile(tile, times), (top, left), (0, 1))[:height, :width]
-    faulty = match_statistics(np.ascontiguousarray(tiled), canvas.mask, base, canvas.mask, 0.6)
-    return canvas.put(base + (faulty - base) * min(1.0, 1.1 * canvas.severity), below=canvas.base, feather=2)
+    tiled = np.ascontiguousarray(tiled)
+    faulty = tiled + 0.7 * blur(base - tiled, float(side))  # light and colour stay those of the place
+    # Severity is how much of the region is repeated, from one random place outwards.
+    spread = np.hypot(np.arange(height)[:, None] - rows[index], np.arange(width)[None] - columns[index])
+    spread = spread / (side + spread[canvas.mask].max()) + 0.05 * noise_field(rng, (height, width), side)[..., 0]
+    reach = np.clip((1.15 * canvas.severity - spread) / 0.1, 0, 1).astype(np.float32)[..., None]
+    return canvas.put(base + (faulty - base) * reach, below=canvas.base, feather=2)
 
 
 FAMILY = Family("repetition", _repetition, faults=("repetition",))

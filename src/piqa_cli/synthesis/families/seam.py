@@ -13,6 +13,8 @@ def _seam(rng: Rng, canvas: Canvas) -> U8:
     base = to_float(canvas.base)
     scale = max(canvas.mask.shape) / 256
     kind = int(rng.integers(3))
+    if kind == 2 and np.abs(base - canvas.picture)[canvas.mask].mean() > 12:
+        kind = 0  # a step does not show where new content meets the photo anyway
     width = float(rng.uniform(2, 7)) * scale
     strength = sign(rng) * float(rng.uniform(45, 90))
     angle = float(rng.uniform(0, 2 * np.pi))
