@@ -94,8 +94,11 @@ def test_records_do_not_depend_on_batch_or_workers(folder: Path, workers: int, b
 
 
 def test_batches_fill_up_while_the_model_is_busy_and_never_exceed_the_limit(folder: Path) -> None:
-    assessor = FakeAssessor(seconds=0.1)
-    list(assess_pairs([pair(folder, n) for n in range(12)], assessor, workers=2, batch_size=4))
+    assessor = FakeAssessor()
+    outcomes = assess_pairs([pair(folder, n) for n in range(12)], assessor, workers=2, batch_size=4)
+    next(outcomes)
+    time.sleep(0.5)  # stands for a slow batch: meanwhile the decoders run ahead
+    assert len(list(outcomes)) == 11
     sizes = [len(batch) for batch in assessor.batches]
     assert sum(sizes) == 12
     assert max(sizes) == 4
@@ -105,7 +108,7 @@ def test_the_seconds_of_a_batch_are_shared_by_its_pairs(folder: Path) -> None:
     assessor = FakeAssessor(seconds=0.2)
     outcomes = list(assess_pairs([pair(folder, n) for n in range(6)], assessor, batch_size=5))
     total = sum(outcome.seconds for outcome in outcomes if isinstance(outcome, Assessment))
-    assert total == pytest.approx(0.2 * len(assessor.batches), rel=0.5)
+    assert 0.19 * len(assessor.batches) < total < 0.5 * len(assessor.batches)
 
 
 def test_explaining_can_be_left_out(folder: Path) -> None:
@@ -187,20 +190,28 @@ def test_a_pair_that_cannot_be_read_says_which_file_and_why(folder: Path) -> Non
 
 
 def test_running_out_of_memory_halves_the_batch_and_goes_on_with_smaller_ones(folder: Path) -> None:
-    assessor = FakeAssessor(out_of_memory_above=2, seconds=0.05)
-    outcomes = list(assess_pairs([pair(folder, n) for n in range(12)], assessor, batch_size=8))
+    assessor = FakeAssessor(out_of_memory_above=2)
+    running = assess_pairs([pair(folder, n) for n in range(12)], assessor, batch_size=8)
+    outcomes = [next(running)]
+    time.sleep(0.5)  # the decoders run ahead, so that the next batch is large
+    outcomes += running
     assert [outcome.id for outcome in outcomes] == [str(n) for n in range(12)]
     assert {outcome.status for outcome in outcomes} == {"ok"}
-    first_fit = next(i for i, batch in enumerate(assessor.batches) if 1 < len(batch) <= 2)
-    assert sum(len(batch) > 2 for batch in assessor.batches[first_fit:]) <= 1  # 4 + 4: the second 4 is met once
+    too_large = [set(batch) for batch in assessor.batches if len(batch) > 2]
+    assert too_large, "no batch was ever too large, so nothing was tested"
+    assert all(batch <= too_large[0] for batch in too_large), "it met the limit again after it had learnt it"
 
 
 def test_one_pair_too_large_for_the_device_fails_alone_and_costs_the_others_nothing(folder: Path) -> None:
-    assessor = FakeAssessor(out_of_memory_for=frozenset({"2"}), seconds=0.05)
-    outcomes = list(assess_pairs([pair(folder, n) for n in range(12)], assessor, batch_size=4))
+    assessor = FakeAssessor(out_of_memory_for=frozenset({"2"}))
+    outcomes = []
+    for outcome in assess_pairs([pair(folder, n) for n in range(12)], assessor, batch_size=4):
+        outcomes.append(outcome)
+        time.sleep(0.5 if outcome.id in {"0", "2"} else 0)  # the decoders run ahead, so that batches are full
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     assert [(one.id, one.error.code) for one in failed] == [("2", "E_OOM")]
-    assert max(len(batch) for batch in assessor.batches[-3:]) == 4  # the limit stays
+    after = assessor.batches.index(["2"]) + 1
+    assert max(len(batch) for batch in assessor.batches[after:]) == 4, "one large pair must not slow down the rest"
 
 
 def test_python_out_of_memory_is_treated_as_the_devices(folder: Path) -> None:
