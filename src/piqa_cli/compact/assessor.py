@@ -1,0 +1,211 @@
+"""The compact assessor: loaded pairs in, the paper's three stages out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from piqa_cli.assessor import Grounding, Judgement
+from piqa_cli.compact.explain import explain
+from piqa_cli.compact.framing import Frame, crop_region, open_frame, resize_mask
+from piqa_cli.compact.grounding import ground_frames, pool_outside, threshold, to_tensor
+from piqa_cli.compact.judgement import judge
+from piqa_cli.compact.network import KINDS, CompactModel, Judged
+from piqa_cli.errors import DeviceError
+from piqa_cli.images import LoadedPair
+from piqa_cli.regions import find_regions
+from piqa_cli.schema import Dimension, Edit, Kind, ModelInfo, Region
+
+_HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standard deviations
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CompactGrounding(Grounding):
+    """A grounding with what the quality branch needs of it: the frame, and what `drift` pooled outside the region."""
+
+    frame: Frame
+    outside: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A grounding before its drift is known; `raw` is the region to keep out when drift is pooled."""
+
+    grounding: Grounding
+    raw: NDArray[np.bool_]
+
+
+class CompactAssessor:
+    """The compact network behind the `Assessor` protocol.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        info: what stands in the records.
+        device: where the network computes.
+        dtype: float32, or a half-precision type that the device computes in.
+    """
+
+    def __init__(self, model: CompactModel, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> None:
+        self.model, self._info, self.device, self.dtype = model, info, device, dtype
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, version and weights hash."""
+        return self._info
+
+    def ground(self, pairs: Sequence[LoadedPair]) -> list[Grounding]:
+        """Stage 1; pairs whose frames have one shape go through the network together."""
+        frames = [_frame(pair) for pair in pairs]
+        answers: list[Grounding | None] = [None] * len(pairs)
+        for group in _grouped([frame.size for frame in frames]):
+            with _memory_errors():
+                found = self._ground_batch([pairs[i] for i in group], [frames[i] for i in group])
+            for index, grounding in zip(group, found, strict=True):
+                answers[index] = grounding
+        return [answer for answer in answers if answer is not None]
+
+    @torch.inference_mode()
+    def _ground_batch(self, pairs: list[LoadedPair], frames: list[Frame]) -> list[CompactGrounding]:
+        with self._precision():
+            maps = ground_frames(self.model, frames)
+        found = [self._decide(*row) for row in zip(pairs, frames, maps.probability, maps.kinds, strict=True)]
+        with self._precision():
+            change, pixels = pool_outside(maps, [item.raw for item in found])
+        return [
+            CompactGrounding(**_fields(item.grounding), frame=frame, outside=(change[i : i + 1], pixels[i : i + 1]))
+            for i, (item, frame) in enumerate(zip(found, frames, strict=True))
+        ]
+
+    def _decide(
+        self, pair: LoadedPair, frame: Frame, probability: NDArray[np.float32], kinds: NDArray[np.float32]
+    ) -> _Found:
+        """From the maps of one pair to its regions and its kind."""
+        registration = frame.registration
+        mask = raw = threshold(self.model, probability, frame)
+        changed = 1.0 - float(kinds[KINDS.index(Kind.NONE)])
+        kind = self._kind(pair, frame, mask, kinds)
+        warnings: list[str] = []
+        if pair.mask is not None:
+            mask = raw = resize_mask(pair.mask, frame.size)
+            probability = np.ones_like(probability)
+        elif kind is not Kind.LOCAL:
+            mask = np.full_like(mask, kind is Kind.GLOBAL)
+        if kind is Kind.DIFFERENT:
+            warnings.append("The two pictures do not seem to show the same scene.")
+        size = (pair.info.edited.height, pair.info.edited.width)
+        listed = pair.mask is not None or kind is Kind.LOCAL
+        regions: tuple[Region, ...] = find_regions(mask, probability, size) if listed and mask.any() else ()
+        edit = Edit(
+            edited=kind is not Kind.NONE,
+            probability=0.0 if pair.identical else min(1.0, max(0.0, changed)),
+            kind=kind,
+            area_fraction=float(mask.mean()),
+            identical=pair.identical,
+        )
+        return _Found(Grounding(edit, registration.alignment, regions, mask, registration, tuple(warnings)), raw)
+
+    def _kind(
+        self, pair: LoadedPair, frame: Frame, mask: NDArray[np.bool_], kinds: NDArray[np.float32]
+    ) -> Kind:
+        if pair.identical:
+            return Kind.NONE
+        if not frame.registration.matches:
+            return Kind.DIFFERENT
+        none, local, whole, different = (float(kinds[KINDS.index(k)]) for k in KINDS)
+        if 1 - none <= self.model.config.edit_threshold:
+            return Kind.NONE
+        if different > max(local, whole):
+            return Kind.DIFFERENT
+        if whole > local:
+            return Kind.GLOBAL
+        return Kind.LOCAL if mask.any() else Kind.NONE
+
+    @torch.inference_mode()
+    def score(self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding]) -> list[Judgement]:
+        """Stage 2; all crops have one size and go through the network together."""
+        own = [g for g in groundings if isinstance(g, CompactGrounding)]
+        if len(own) != len(groundings):
+            raise TypeError("the compact assessor scores its own groundings")
+        if not own:
+            return []
+        with _memory_errors():
+            judged = self._judge(own)
+        return [judge(pair, g, g.frame, self._levels(judged, i)) for i, (pair, g) in enumerate(zip(pairs, own, strict=True))]
+
+    def _judge(self, groundings: Sequence[CompactGrounding]) -> Judged:
+        side = self.model.config.crop_side
+        crops = [crop_region(g.frame, g.mask, side) for g in groundings]
+        source, edited = (to_tensor([getattr(crop, name) for crop in crops], self.device) for name in ("source", "edited"))
+        mask = torch.from_numpy(np.stack([crop.mask for crop in crops]))[:, None].to(self.device)
+        area = torch.tensor([[crop.area] for crop in crops], device=self.device)
+        change, pixels = (torch.cat([g.outside[k] for g in groundings]) for k in (0, 1))
+        with self._precision():
+            return self.model.judge(source, edited, mask, area, (change, pixels))
+
+    def _levels(self, judged: Judged, index: int) -> dict[Dimension, tuple[float, float]]:
+        """Mean and half the 80 % interval of each learned score of one pair."""
+        heads = ((Dimension.HARMONY, judged.harmony), (Dimension.NATURALNESS, judged.naturalness),
+                 (Dimension.PRESERVATION, judged.preservation))  # fmt: skip
+        levels = torch.linspace(1, 5, self.model.config.bins, dtype=torch.float64)
+        answer = {}
+        for (dimension, logits), temperature in zip(heads, self.model.config.temperatures, strict=True):
+            p = (logits[index].double().cpu() / temperature).softmax(0)
+            mean = float((p * levels).sum())
+            answer[dimension] = mean, _HALF_80 * float((p * (levels - mean).square()).sum().sqrt())
+        return answer
+
+    def explain(
+        self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
+    ) -> list[str]:
+        """Stage 3: sentences from the measured findings; nothing is generated that was not measured."""
+        return [
+            explain(
+                g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment
+            )
+            for p, g, j in zip(pairs, groundings, judgements, strict=True)
+        ]
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+def _frame(pair: LoadedPair) -> Frame:
+    source, edited = pair.info.source, pair.info.edited
+    return open_frame(
+        pair.source.pixels,
+        pair.edited.pixels,
+        source_size=(source.height, source.width),
+        edited_size=(edited.height, edited.width),
+        exclude=pair.mask,
+    )
+
+
+def _grouped(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Indices of equal sizes together, in order of appearance."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, size in enumerate(sizes):
+        groups.setdefault(size, []).append(index)
+    return list(groups.values())
+
+
+def _fields(grounding: Grounding) -> dict[str, Any]:
+    return {field.name: getattr(grounding, field.name) for field in fields(Grounding)}
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Out of memory, on any device, as the error that makes the pipeline halve the batch."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceError("out of memory", code="E_OOM", hint="a smaller --batch-size, or --device cpu") from error
+    except RuntimeError as error:
+        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        raise DeviceError("out of memory", code="E_OOM", hint="a smaller --batch-size") from error

@@ -1,0 +1,80 @@
+"""The change decoder on registered frames: probability maps, clean masks, and the drift outside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from piqa_cli.compact.framing import Frame
+from piqa_cli.compact.network import STRIDE, CompactModel, Grounded, drift
+
+_SMALLEST_REGION = 0.0004  # of the frame; less is not told from coding noise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """What the decoder says of N frames of one size.
+
+    probability: N x h x w float32 of being edited. kinds: N x 4 probabilities in the order of `network.KINDS`.
+    """
+
+    probability: NDArray[np.float32]
+    kinds: NDArray[np.float32]
+    grounded: Grounded
+    evidence: Tensor
+
+
+def to_tensor(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """h x w x 3 uint8 pictures of one shape -> N x 3 x H x W in 0..1, padded to multiples of the stride."""
+    tensor = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    return _padded(tensor).contiguous(memory_format=torch.channels_last)
+
+
+def _padded(tensor: Tensor) -> Tensor:
+    height, width = tensor.shape[-2:]
+    return F.pad(tensor, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+
+
+def ground_frames(model: CompactModel, frames: Sequence[Frame]) -> Maps:
+    """Runs the decoder on frames of one size."""
+    height, width = frames[0].size
+    source, edited = (to_tensor([getattr(f, side) for f in frames], model.device) for side in ("source", "edited"))
+    grounded, evidence = model.ground(source, edited)
+    enlarged = F.interpolate(grounded.mask.float(), scale_factor=2.0, mode="bilinear", align_corners=False)
+    probability = enlarged.sigmoid()[:, 0, :height, :width].cpu().numpy()
+    return Maps(probability, grounded.kind.float().softmax(1).cpu().numpy(), grounded, evidence)
+
+
+def threshold(model: CompactModel, probability: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:
+    """The region of one frame: probability over the model's threshold, specks dropped, pinholes filled."""
+    mask = (probability > model.config.mask_threshold) & frame.registration.valid
+    least = max(8, int(_SMALLEST_REGION * mask.size))
+    for value in (True, False):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=4)
+        small = stats[:, cv2.CC_STAT_AREA] < least
+        small[0] = False  # label 0 is everything else
+        if count > 1 and small.any():
+            mask = np.where(small[labels], not value, mask)
+    return mask
+
+
+def pool_outside(maps: Maps, masks: Sequence[NDArray[np.bool_]]) -> tuple[Tensor, Tensor]:
+    """`network.drift` outside each frame's region: N x 3C and N x 15."""
+    stacked = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32)).to(maps.evidence.device)
+    return drift(maps.grounded, maps.evidence, F.avg_pool2d(_padded(stacked), 2))
+
+
+def ground_frame(
+    model: CompactModel, frame: Frame, known: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.bool_], tuple[Tensor, Tensor]]:
+    """The region of a single frame, found or known, and what was pooled outside it."""
+    maps = ground_frames(model, [frame])
+    mask = threshold(model, maps.probability[0], frame) if known is None else known
+    return mask, pool_outside(maps, [mask])

@@ -1,0 +1,335 @@
+"""The compact network: tensors in, tensors out. Images, masks and words are handled elsewhere.
+
+Three parts over one encoder that sees source and edited with the same weights:
+the change decoder (where was edited), the kind head (edited at all? all over?), and the quality
+branch (how good is the edited region, how well was the rest kept).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from piqa_cli.compact.config import CompactConfig
+
+KINDS = ("no_change", "local_edit", "global_change", "different_picture")
+"""Order of the kind logits; the values of `schema.Kind`."""
+
+FAULTS = (
+    "exposure", "colour", "noise", "sharpness", "seam",
+    "texture_loss", "smear", "blocking", "warp", "ghost", "repetition", "garbled",
+)  # fmt: skip
+"""Order of the fault logits; the faults of `synthesis.canvas`."""
+
+STRIDE = 32
+"""Height and width of what goes in must be multiples of this."""
+
+_FLOOR = 0.02  # a residual floor below this (of 1) is below what 8-bit files carry
+
+
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """What the change decoder says. N pairs of H x W pixels.
+
+    mask: N x 1 x H/2 x W/2 logits; coarse: N x 1 x H/8 x W/8 logits (a training aid);
+    kind: N x 4 logits in the order of `KINDS`; change: N x C x H/8 x W/8 features for preservation.
+    """
+
+    mask: Tensor
+    coarse: Tensor
+    kind: Tensor
+    change: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the quality branch says: N x bins logits per score, N x faults logits, N x 1 x 16 x 16 artefact logits."""
+
+    harmony: Tensor
+    naturalness: Tensor
+    preservation: Tensor
+    faults: Tensor
+    artefacts: Tensor
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C x H x W in and out."""
+        return F.relu(x + self.second(self.first(x)))
+
+
+class Encoder(nn.Module):
+    """RGB and three fixed high-pass views of it -> features at strides 2, 4, 8, 16 and 32."""
+
+    highpass: Tensor
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        # Second-order residuals (horizontal, vertical, Laplacian): noise, seams and resampling live here.
+        kernels = torch.zeros(3, 1, 3, 3)
+        kernels[0, 0, 1] = torch.tensor([1.0, -2.0, 1.0])
+        kernels[1, 0, :, 1] = torch.tensor([1.0, -2.0, 1.0])
+        kernels[2, 0] = torch.tensor([[0.5, 1.0, 0.5], [1.0, -6.0, 1.0], [0.5, 1.0, 0.5]])
+        self.register_buffer("highpass", kernels, persistent=False)
+        self.stages = nn.ModuleList()
+        inputs = 6
+        for width, depth in zip(config.widths, config.depths, strict=True):
+            self.stages.append(nn.Sequential(_conv(inputs, width, 2), *(Residual(width) for _ in range(depth))))
+            inputs = width
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """`rgb`: N x 3 x H x W in 0..1; gives five maps, finest first."""
+        luma = rgb.mean(1, keepdim=True)
+        residual = F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), self.highpass)
+        x = torch.cat([(rgb - 0.45) * 4.0, residual * 8.0], 1)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def best_match(a: Tensor, b: Tensor) -> Tensor:
+    """Smallest mean absolute difference of `a` to `b` moved by up to one cell: N x C x H x W -> N x 1 x H x W.
+
+    A residual misregistration costs nothing here, a real change does.
+    """
+    padded = F.pad(b, (1, 1, 1, 1), mode="replicate")
+    height, width = a.shape[-2:]
+    best = None
+    for dy in range(3):
+        for dx in range(3):
+            distance = (a - padded[..., dy : dy + height, dx : dx + width]).abs().mean(1, keepdim=True)
+            best = distance if best is None else torch.minimum(best, distance)
+    return cast(Tensor, best)
+
+
+def over_floor(residual: Tensor) -> Tensor:
+    """log2 of a residual over its own 40 % quantile in the picture: N x 1 x H x W in and out.
+
+    What a codec or an autoencoder does to the whole file raises the floor, and so cancels.
+    """
+    step = max(1, residual.shape[-1] // 32)  # a sample of the cells is enough to know the floor
+    flat = residual.detach()[..., step // 2 :: step, step // 2 :: step].flatten(1)
+    floor = flat.kthvalue(max(1, int(0.4 * flat.shape[1])), dim=1).values.clamp_min(_FLOOR).view(-1, 1, 1, 1)
+    return torch.log2((residual + 0.5 * _FLOOR) / floor).clamp(-4, 6)
+
+
+def pixel_evidence(source: Tensor, edited: Tensor) -> Tensor:
+    """Plain measures of change at stride 2: N x 3 x H x W twice -> N x 6 x H/2 x W/2.
+
+    Mean absolute difference, best match within a pixel, and 1 - structural similarity (Wang et al. 2004,
+    7 x 7 windows); then each over its floor in the picture.
+    """
+    a, b = F.avg_pool2d(source, 2), F.avg_pool2d(edited, 2)
+    difference = (a - b).abs().mean(1, keepdim=True)
+    matched = best_match(a, b)
+
+    def blur(x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, (3, 3, 3, 3), mode="replicate"), 7, 1)
+
+    ya, yb = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+    ma, mb, maa, mbb, mab = blur(torch.cat([ya, yb, ya * ya, yb * yb, ya * yb], 1)).split(1, 1)
+    va, vb, vab = (maa - ma * ma).clamp_min(0), (mbb - mb * mb).clamp_min(0), mab - ma * mb
+    ssim = (2 * ma * mb + 1e-4) * (2 * vab + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4))
+    dissimilarity = (1 - ssim).clamp(0, 2)
+    plain = [4 * difference, 4 * matched, dissimilarity]
+    return torch.cat(plain + [over_floor(x) for x in plain], 1)
+
+
+class ChangeDecoder(nn.Module):
+    """Features of both images -> where they differ by an edit."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        widths, outs = config.widths, config.decoder_widths
+        # At stride 2 only |a - b| is looked at: cheap, and all that a sharp outline needs.
+        views = [1, 3, 3, 3, 3]
+        self.fuse = nn.ModuleList(
+            nn.Conv2d(v * w, o, 1, bias=False) for v, w, o in zip(views, widths, outs, strict=True)
+        )
+        self.project = nn.ModuleList(nn.Conv2d(w, config.match_width, 1, bias=False) for w in widths[1:])
+        inputs = [o + 2 for o in outs[1:]]
+        inputs = [outs[0] + 6, inputs[0] + 6, *inputs[1:]]
+        self.above = nn.ModuleList(nn.Conv2d(a, o, 1) for a, o in zip([*outs[1:], outs[-1]], outs, strict=True))
+        self.merge = nn.ModuleList(_conv(i + o, o) for i, o in zip(inputs, outs, strict=True))
+        self.context = nn.Linear(4 * widths[-1], outs[-1])
+        self.refine = nn.ModuleList(Residual(o) for o in outs[1:])
+        self.mask = nn.Conv2d(outs[0], 1, 3, padding=1)
+        self.coarse = nn.Conv2d(outs[2], 1, 1)
+        self.kind = nn.Sequential(
+            nn.Linear(outs[-1] + 2 * outs[2] + 3, 64), nn.ReLU(inplace=True), nn.Linear(64, len(KINDS))
+        )
+
+    def _level(self, index: int, a: Tensor, b: Tensor, evidence: Tensor) -> Tensor:
+        difference = (a - b).abs()
+        if index == 0:
+            return torch.cat([self.fuse[0](difference), evidence], 1)
+        fused = self.fuse[index](torch.cat([difference, a, b], 1))
+        project = self.project[index - 1]
+        matched = best_match(project(a), project(b))
+        parts = [fused, matched, over_floor(matched)]
+        if index == 1:
+            parts.append(F.avg_pool2d(evidence, 2))
+        return torch.cat(parts, 1)
+
+    def forward(self, source: list[Tensor], edited: list[Tensor], evidence: Tensor) -> Grounded:
+        """Encoder maps of both images, and `pixel_evidence`."""
+        a, b = source[-1], edited[-1]
+        difference = (a - b).abs()
+        pooled = [difference.mean((2, 3)), difference.amax((2, 3)), a.mean((2, 3)), b.mean((2, 3))]
+        context = self.context(torch.cat(pooled, 1))
+        x = context[:, :, None, None]
+        maps: list[Tensor] = []
+        for index in range(len(source) - 1, -1, -1):
+            level = self._level(index, source[index], edited[index], evidence)
+            # Narrowed before it grows: at stride 2 every channel counts in time.
+            x = F.interpolate(self.above[index](x), size=level.shape[-2:], mode="bilinear", align_corners=False)
+            x = self.merge[index](torch.cat([level, x], 1))
+            if index > 0:
+                x = self.refine[index - 1](x)
+            maps.append(x)
+        change, mask = maps[2], self.mask(maps[4])
+        probability = mask.sigmoid()
+        summary = [probability.mean((2, 3)), probability.amax((2, 3)), F.avg_pool2d(probability, 8).amax((2, 3))]
+        kind = self.kind(torch.cat([context, change.mean((2, 3)), change.amax((2, 3)), *summary], 1))
+        return Grounded(mask, self.coarse(change), kind, change)
+
+
+def zones(mask: Tensor) -> Tensor:
+    """Soft region, inner ring, outer ring and background of a mask: N x 1 x h x w in 0..1 -> N x 4 x h x w."""
+    wide = F.max_pool2d(mask, 3, 1, 1)
+    narrow = -F.max_pool2d(-mask, 3, 1, 1)
+    return torch.cat([mask, mask - narrow, wide - mask, 1 - wide], 1)
+
+
+def pool(features: Tensor, weights: Tensor) -> Tensor:
+    """Means of N x C x h x w under N x Z x h x w weights -> N x (Z C); an empty zone gives zeros."""
+    total = weights.sum((2, 3)).unsqueeze(-1)
+    sums = torch.einsum("nchw,nzhw->nzc", features, weights)
+    return (sums / total.clamp_min(1e-3)).flatten(1)
+
+
+def _head(inputs: int, outputs: int, hidden: int = 96) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(0.2), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+
+
+class QualityBranch(nn.Module):
+    """Looks at the edited region at native resolution; the source serves as context, pooled apart."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        width, widths = config.quality_width, config.widths
+        self.squeeze = nn.ModuleList(nn.Conv2d(w, width // 2, 1) for w in widths[1:])
+        self.join = _conv(len(widths[1:]) * (width // 2) + 1, width)
+        self.tower = nn.Sequential(Residual(width), Residual(width))
+        self.artefact = nn.Conv2d(width, 1, 1)
+        pooled = 4 * width + 4 * width + 2 + width
+        self.harmony = _head(pooled, config.bins)
+        self.naturalness = _head(pooled, config.bins)
+        self.faults = _head(pooled, len(FAULTS))
+        self.preservation = _head(3 * config.decoder_widths[2] + 15, config.bins)
+
+    def _look(self, features: list[Tensor], mask: Tensor) -> Tensor:
+        size = mask.shape[-2:]
+        views = []
+        for squeeze, x in zip(self.squeeze, features[1:], strict=True):
+            y = squeeze(x)
+            fine = y.shape[-1] > size[-1]
+            views.append(F.adaptive_avg_pool2d(y, size) if fine else F.interpolate(y, size=size, mode="bilinear"))
+        joined: Tensor = self.tower(self.join(torch.cat([*views, mask], 1)))
+        return joined
+
+    def forward(
+        self, source: list[Tensor], edited: list[Tensor], mask: Tensor, area: Tensor, change: Tensor, outside: Tensor
+    ) -> Judged:
+        """Encoder maps of the crop of both images; the crop's mask N x 1 x S x S in 0..1; its area in the whole
+        picture N x 1 in 0..1; the whole picture's `change` features pooled by `drift` (outside).
+        """
+        small = F.adaptive_avg_pool2d(mask, (edited[3].shape[-2], edited[3].shape[-1]))
+        weights = zones(small)
+        seen, context = self._look(edited, small), self._look(source, small)
+        artefacts = self.artefact(seen)
+        worst = (seen * (small > 0.25)).amax((2, 3))
+        share = (artefacts.sigmoid() * small).sum((2, 3)) / small.sum((2, 3)).clamp_min(1e-3)
+        pooled = torch.cat([pool(seen, weights), pool(context, weights), worst, share, area], 1)
+        return Judged(
+            harmony=self.harmony(pooled),
+            naturalness=self.naturalness(pooled),
+            preservation=self.preservation(torch.cat([change, outside], 1)),
+            faults=self.faults(pooled),
+            artefacts=artefacts,
+        )
+
+
+def drift(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What changed outside the region, pooled for the preservation head.
+
+    `mask`: N x 1 x H/2 x W/2 in 0..1. Gives N x 3C of `change` features (mean, spread, maximum) and N x 15
+    of pixel evidence (mean, spread, maximum outside; and the region's area).
+    """
+    coarse = 1 - F.max_pool2d(F.max_pool2d(mask, 4), 3, 1, 1)  # one cell of margin around the region
+
+    def moments(x: Tensor, weight: Tensor) -> list[Tensor]:
+        mean = pool(x, weight)
+        square = pool(x * x, weight)
+        return [mean, (square - mean * mean).clamp_min(0).add(1e-6).sqrt()]
+
+    change = torch.cat([*moments(grounded.change, coarse), (grounded.change * (coarse > 0.5)).amax((2, 3))], 1)
+    blocks = F.avg_pool2d(evidence, 4)
+    top = (blocks[:, :3] * (coarse > 0.5)).amax((2, 3))
+    return change, torch.cat([*moments(blocks, coarse), top], 1)
+
+
+class CompactModel(PreTrainedModel):  # type: ignore[misc]
+    """The whole network as a transformers model: `ground` first, then `judge` on a crop of what was found."""
+
+    config_class = CompactConfig
+    main_input_name = "source"
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__(config)
+        self.encoder = Encoder(config)
+        self.decoder = ChangeDecoder(config)
+        self.quality = QualityBranch(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """PyTorch's own initialisation stands."""
+
+    def ground(self, source: Tensor, edited: Tensor) -> tuple[Grounded, Tensor]:
+        """Both N x 3 x H x W in 0..1, aligned, H and W multiples of 32. Gives also the pixel evidence."""
+        features = self.encoder(torch.cat([source, edited]))
+        n = source.shape[0]
+        evidence = pixel_evidence(source, edited)
+        return self.decoder([f[:n] for f in features], [f[n:] for f in features], evidence), evidence
+
+    def judge(
+        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, outside: tuple[Tensor, Tensor]
+    ) -> Judged:
+        """Crops N x 3 x S x S in 0..1, their mask N x 1 x S x S, area N x 1, `drift` of the whole picture."""
+        features = self.encoder(torch.cat([source, edited]))
+        n = source.shape[0]
+        judged: Judged = self.quality([f[:n] for f in features], [f[n:] for f in features], mask, area, *outside)
+        return judged
+
+    def forward(self, source: Tensor, edited: Tensor) -> Grounded:
+        """Grounding alone; see `ground`."""
+        return self.ground(source, edited)[0]

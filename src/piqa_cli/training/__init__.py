@@ -1,0 +1,1 @@
+"""How the shipped weights are made: one loop, and a table of stages."""

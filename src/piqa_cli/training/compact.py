@@ -1,0 +1,126 @@
+"""`piqa train compact`: from photos, rated edits and teachers to the weights that are shipped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from piqa_cli import __version__
+from piqa_cli.compact.config import CompactConfig
+from piqa_cli.compact.network import CompactModel
+from piqa_cli.compact.weights_file import save_model
+from piqa_cli.errors import UsageError
+from piqa_cli.training.loop import Plan, fit
+from piqa_cli.training.settings import TrainSettings
+from piqa_cli.training.stages import STAGES
+
+
+def train(settings: TrainSettings, report: Callable[[str], None] = print) -> bool:
+    """Runs the stages in order, each from the checkpoint of the one before; True when all are finished.
+
+    `settings.out` receives a checkpoint per stage, `log.jsonl`, `run.json` (settings, seed, data hash) and,
+    after every stage, `model/` that `piqa assess --model` can open.
+
+    Raises:
+        UsageError: the output folder holds a run and neither resume nor overwrite was asked for.
+        InputError: photos, pairs or teachers are missing or malformed.
+    """
+    out = Path(settings.out)
+    _prepare(out, settings)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    model = CompactModel(CompactConfig()).to(memory_format=torch.channels_last)
+    deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
+    for number, stage in enumerate(STAGES):
+        torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
+        if stage.name not in settings.stages:
+            _restore(model, out / f"{stage.name}.safetensors")
+            continue
+        data = stage.open_data(model, settings)
+        model.train()
+        task = stage.open_task(model, settings)
+        plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline)
+
+        def step(batch: dict[str, Tensor], task=task) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+            with _autocast():
+                losses: dict[str, Tensor] = task.losses(batch)
+            return losses
+
+        finished = fit(plan, task.parameters_of(), step, _batches(data, settings.batch_size or stage.batch_size), out, report)
+        if finished and stage.finish is not None:
+            stage.finish(model, settings)
+        save_model(model, out / "model")
+        if not finished:
+            return False
+    return True
+
+
+def _restore(model: CompactModel, checkpoint: Path) -> None:
+    """A stage that is not asked for gives what it learnt before, where it ran before."""
+    if checkpoint.is_file():
+        weights = {k.removeprefix("model."): v for k, v in load_file(checkpoint).items() if k.startswith("model.")}
+        prefix = "quality." if checkpoint.stem == "score" else ""
+        known = model.state_dict()
+        model.load_state_dict({f"{prefix}{k}": v for k, v in weights.items() if f"{prefix}{k}" in known}, strict=False)
+
+
+def _prepare(out: Path, settings: TrainSettings) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "run.json"
+    if record.exists() and settings.overwrite:
+        for file in [*out.glob("*.safetensors"), out / "log.jsonl", record]:
+            file.unlink(missing_ok=True)
+    if record.exists() and not settings.resume:
+        raise UsageError(
+            "the output folder holds a training run", file=str(out), hint="--resume goes on, --overwrite begins anew"
+        )
+    described = {"piqa": __version__, "torch": torch.__version__, **asdict(replace(settings, resume=False))}
+    described["data_sha256"] = _data_hash(settings)
+    record.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def _data_hash(settings: TrainSettings) -> str:
+    """SHA-256 over names and sizes of all training files: tells two data sets apart without reading gigabytes."""
+    digest = hashlib.sha256()
+    for folder in (settings.photos, settings.pairs, settings.teachers):
+        for file in sorted(p for p in Path(folder).rglob("*") if p.is_file()) if folder else ():
+            digest.update(f"{file.relative_to(str(folder))}\0{file.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _autocast() -> contextlib.AbstractContextManager[object]:
+    """bfloat16 where the processor computes in it, else plain float32."""
+    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", torch.bfloat16) if fast else contextlib.nullcontext()
+
+
+def _single_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+
+
+def _batches(data: Dataset[dict[str, Tensor]], size: int) -> Callable[[int, int], Iterator[dict[str, Tensor]]]:
+    """Batches of the steps asked for; item i of the data always is the same, whatever the number of workers."""
+
+    def iterate(first: int, last: int) -> Iterator[dict[str, Tensor]]:
+        yield from DataLoader(
+            data,
+            batch_size=size,
+            sampler=range(first * size, last * size),
+            num_workers=2,
+            worker_init_fn=_single_thread,
+            prefetch_factor=6,
+        )
+
+    return iterate

@@ -1,0 +1,179 @@
+"""Training items: synthetic and real pairs, brought to the frame in which the network will meet them.
+
+An item is a pure function of its index, so that a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from piqa_cli.align import register
+from piqa_cli.compact.network import KINDS
+from piqa_cli.synthesis.photos import PhotoLibrary
+from piqa_cli.synthesis.stream import make_sample
+from piqa_cli.training.edits import RatedEdit, load_mask, load_rgb
+
+U8 = NDArray[np.uint8]
+_UNKNOWN_KIND = -100  # cross-entropy's own "do not count"
+_KEPT_WELL = 4.0  # rating of preservation from which everything outside the judge's box counts as unedited
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Framed:
+    """A pair in one square frame: uint8 S x S x 3 twice, mask and weight S x S (0 or 1), kind index."""
+
+    source: U8
+    edited: U8
+    mask: U8
+    weight: U8
+    kind: int
+
+
+def to_tensor(pixels: U8) -> Tensor:
+    """H x W x 3 uint8 -> 3 x H x W uint8."""
+    return torch.from_numpy(np.array(pixels, np.uint8)).permute(2, 0, 1)
+
+
+class PhotoCrops(Dataset[dict[str, Tensor]]):
+    """Square crops of single pictures, `picture` 3 x S x S uint8, for distillation."""
+
+    def __init__(self, files: Sequence[str], size: int, seed: int) -> None:
+        self.files, self.size, self.seed = files, size, seed
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        pixels = cv2.imdecode(np.fromfile(self.files[rng.integers(len(self.files))], np.uint8), cv2.IMREAD_COLOR)
+        side = int(rng.uniform(0.55, 1.0) * min(pixels.shape[:2]))
+        y, x = (int(rng.integers(0, extent - side + 1)) for extent in pixels.shape[:2])
+        how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
+        crop = cv2.resize(pixels[y : y + side, x : x + side], (self.size, self.size), interpolation=how)[..., ::-1]
+        return {"picture": to_tensor(crop[:, ::-1] if rng.random() < 0.5 else crop).contiguous()}
+
+
+class ChangePairs(Dataset[dict[str, Tensor]]):
+    """Pairs for grounding: synthetic edits, and a share of real ones."""
+
+    def __init__(
+        self, library: PhotoLibrary, edits: Sequence[RatedEdit], size: int, seed: int, *, real_share: float = 0.35
+    ) -> None:
+        self.library, self.size, self.seed, self.real_share = library, size, seed, real_share
+        self.masked = [edit for edit in edits if edit.mask is not None]
+        self.unmasked = [edit for edit in edits if edit.mask is None]
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        draw = rng.random()
+        if draw < 0.7 * self.real_share and self.masked:
+            framed = frame_edit(self.masked[rng.integers(len(self.masked))], rng, self.size)
+        elif draw < self.real_share and self.unmasked:
+            framed = frame_edit(self.unmasked[rng.integers(len(self.unmasked))], rng, self.size)
+        else:
+            framed = self._synthetic(index)
+        if rng.random() < 0.8:
+            framed = _registered(framed)
+        return {
+            "source": to_tensor(framed.source),
+            "edited": to_tensor(framed.edited),
+            "mask": torch.from_numpy(np.array(framed.mask))[None],
+            "weight": torch.from_numpy(np.array(framed.weight))[None],
+            "kind": torch.tensor(framed.kind),
+        }
+
+    def _synthetic(self, index: int) -> Framed:
+        sample = make_sample(self.library, self.seed * 1_000_003 + index, self.size, "train")
+        kind = KINDS.index(str(sample.kind))
+        # Where the whole picture changed, or is another one, there is no outline to learn.
+        weight = np.full(sample.mask.shape, KINDS[kind] in ("no_change", "local_edit"), np.uint8)
+        return Framed(sample.source, sample.edited, sample.mask.astype(np.uint8), weight, kind)
+
+
+def _registered(framed: Framed) -> Framed:
+    """The source moved and toned onto the edited picture, as the assessor will do it."""
+    size = (framed.edited.shape[0], framed.edited.shape[1])
+    found = register(framed.source, framed.edited, source_size=framed.source.shape[:2], edited_size=size)
+    if not found.matches:
+        return framed
+    weight = framed.weight * found.valid.astype(np.uint8)
+    return Framed(found.source, framed.edited, framed.mask, weight, framed.kind)
+
+
+def frame_edit(edit: RatedEdit, rng: np.random.Generator, size: int) -> Framed:
+    """A random square window of a real edit, re-encoded now and then, with what is known of its mask."""
+    source, edited = load_rgb(edit.source), load_rgb(edit.edited)
+    if source.shape != edited.shape:
+        source = np.asarray(cv2.resize(source, edited.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    mask, weight = _truth(edit, edited.shape[:2])
+    side = int(rng.uniform(0.6, 1.0) * min(edited.shape[:2]))
+    y, x = _window(mask, side, rng)
+    window = (slice(y, y + side), slice(x, x + side))
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    pictures = [cv2.resize(p[window], (size, size), interpolation=how) for p in (source, edited)]
+    maps = [cv2.resize(p[window], (size, size), interpolation=cv2.INTER_NEAREST) for p in (mask, weight)]
+    if rng.random() < 0.5:
+        pictures, maps = [p[:, ::-1] for p in pictures], [m[:, ::-1] for m in maps]
+    for index in (0, 1):
+        if rng.random() < 0.4:
+            pictures[index] = reencoded(np.ascontiguousarray(pictures[index]), rng)
+    kind = _kind(edit, mask, maps[0])
+    return Framed(
+        *(np.ascontiguousarray(p, np.uint8) for p in pictures), *(np.ascontiguousarray(m, np.uint8) for m in maps), kind
+    )
+
+
+def _truth(edit: RatedEdit, size: tuple[int, ...]) -> tuple[U8, U8]:
+    """Mask and weight, H x W of 0 and 1. A judge's box says only where nothing was edited."""
+    mask, weight = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    if edit.mask is not None:
+        return load_mask(edit.mask, (size[0], size[1])).astype(np.uint8), weight + np.uint8(1)
+    if edit.box == "none":
+        return mask, weight + np.uint8(1)
+    if isinstance(edit.box, tuple):
+        left, top, right, bottom = edit.box
+        margin = 0.04
+        y0, y1 = (int(size[0] * min(1, max(0, v))) for v in (top - margin, bottom + margin))
+        x0, x1 = (int(size[1] * min(1, max(0, v))) for v in (left - margin, right + margin))
+        mask[y0:y1, x0:x1] = 1
+        if edit.preserved >= _KEPT_WELL:
+            weight[:] = 1
+            weight[y0:y1, x0:x1] = 0
+    return mask, weight
+
+
+def _window(mask: U8, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Corner of a square window that holds at least one edited pixel, where there is one."""
+    limits = [extent - side for extent in mask.shape]
+    if mask.any():
+        points = np.argwhere(mask)
+        point = points[rng.integers(len(points))]
+        spans = [
+            (max(0, p - side + 1), min(limit, p)) for p, limit in zip(point.tolist(), limits, strict=True)
+        ]
+    else:
+        spans = [(0, limit) for limit in limits]
+    y, x = (int(rng.integers(low, max(low, high) + 1)) for low, high in spans)
+    return y, x
+
+
+def _kind(edit: RatedEdit, mask: U8, seen: U8) -> int:
+    """Index of the kind, or "do not count" where the window shows too little of the edit to tell."""
+    if edit.box == "none" and edit.mask is None:
+        return KINDS.index("no_change")
+    if edit.box == "all" and edit.mask is None:
+        return KINDS.index("global_change")
+    enough = seen.mean() * seen.size >= 0.002 * seen.size and 0 < mask.mean() < 0.7
+    return KINDS.index("local_edit") if enough else _UNKNOWN_KIND
+
+
+def reencoded(pixels: U8, rng: np.random.Generator) -> U8:
+    """A JPEG or WebP round trip of random quality, H x W x 3 uint8 in and out."""
+    suffix, flag = (".jpg", cv2.IMWRITE_JPEG_QUALITY) if rng.random() < 0.7 else (".webp", cv2.IMWRITE_WEBP_QUALITY)
+    _, data = cv2.imencode(suffix, pixels[..., ::-1], [flag, int(rng.integers(40, 96))])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)

@@ -1,0 +1,145 @@
+"""One training loop for every stage: steps, log, checkpoints that resume exactly.
+
+Batches are a pure function of (seed, step) and checkpoints hold the optimiser as safetensors, so that a
+run that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from piqa_cli.errors import ModelError
+
+Losses = dict[str, Tensor]
+CHECKPOINT_SECONDS = 60.0
+
+
+class StepFunction(Protocol):
+    """One batch -> named losses; their sum is minimised."""
+
+    def __call__(self, batch: object, /) -> Losses: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast a stage learns."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.02
+    warmup: float = 0.05
+    deadline: float | None = None  # time.monotonic() at which to stop with a checkpoint
+
+    def rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to 2 % of the peak."""
+        warm = max(1, int(self.warmup * self.steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        progress = (step - warm) / max(1, self.steps - warm)
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class Checkpoint:
+    """Weights, optimiser and step of a stage in one safetensors file, replaced atomically."""
+
+    def __init__(self, path: Path, module: nn.Module, optimiser: torch.optim.AdamW) -> None:
+        self.path, self.module, self.optimiser = path, module, optimiser
+
+    def save(self, step: int) -> None:
+        """Writes the state after `step` finished steps."""
+        tensors = {f"model.{name}": value.detach().contiguous() for name, value in self.module.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{key}": value.contiguous() for key, value in state.items()}
+        temporary = self.path.with_suffix(".tmp")
+        save_file(tensors, temporary, metadata={"step": str(step)})
+        temporary.replace(self.path)
+
+    def load(self) -> int:
+        """Restores the state; gives the number of finished steps, 0 where there is no checkpoint."""
+        if not self.path.is_file():
+            return 0
+        tensors = load_file(self.path)
+        with self.path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        try:
+            self.module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(
+                f"the checkpoint does not fit the network: {error}", file=str(self.path), hint="start with --overwrite"
+            ) from error
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        return int(header["__metadata__"]["step"])
+
+
+def fit(
+    plan: Plan,
+    module: nn.Module,
+    step_function: StepFunction,
+    batches: Callable[[int, int], Iterator[object]],
+    folder: Path,
+    report: Callable[[str], None],
+) -> bool:
+    """Trains `module`'s parameters that require gradients; True when the last step was reached.
+
+    Args:
+        batches: (first step, last step) -> the batches of those steps.
+        folder: receives `<stage>.safetensors` (checkpoint) and `log.jsonl`.
+        report: takes a line for the person who waits.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+    checkpoint = Checkpoint(folder / f"{plan.name}.safetensors", module, optimiser)
+    first = checkpoint.load()
+    if first >= plan.steps:
+        report(f"{plan.name}: already finished")
+        return True
+    saved = started = time.monotonic()
+    averages: dict[str, float] = {}
+    for step, batch in enumerate(batches(first, plan.steps), start=first):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate(step)
+        losses = step_function(batch)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        for name, value in losses.items():
+            averages[name] = 0.98 * averages.get(name, value.item()) + 0.02 * value.item()
+        now = time.monotonic()
+        if step % 50 == 0 or step + 1 == plan.steps:
+            _log(folder, plan, step, averages, now - started, report)
+        late = plan.deadline is not None and now > plan.deadline
+        if now - saved > CHECKPOINT_SECONDS or late or step + 1 == plan.steps:
+            checkpoint.save(step + 1)
+            saved = now
+        if late:
+            report(f"{plan.name}: out of time after step {step + 1} of {plan.steps}; --resume goes on")
+            return step + 1 == plan.steps
+    return True
+
+
+def _log(
+    folder: Path, plan: Plan, step: int, averages: dict[str, float], seconds: float, report: Callable[[str], None]
+) -> None:
+    rounded = {name: round(value, 4) for name, value in averages.items()}
+    record = {"stage": plan.name, "step": step, "seconds": round(seconds, 1), "rate": plan.rate(step), **rounded}
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    report(f"{plan.name} {step}/{plan.steps} " + " ".join(f"{k} {v:.4f}" for k, v in rounded.items()))
