@@ -40,9 +40,3 @@ def otsu(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     scaled = np.clip(values / max(float(values.max()), 1e-9) * 255, 0, 255).astype(np.uint8)
     _, mask = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return np.asarray(mask > 0)
-
-
-def chance(mask: NDArray[np.bool_]) -> float:
-    """The IoU that a random mask of the true size reaches: f / (2 - f)."""
-    share = float(mask.mean())
-    return share / (2 - share)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the data folder, tables, bootstrap intervals, interleaved timing."""
+"""What the benchmarks share: the data folder, tables, interleaved timing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from piqa_cli.synthesis.photos import split_of
 
@@ -131,35 +128,6 @@ def _manifest(folder: Path) -> list[dict[str, object]]:
 def fingerprint(path: Path) -> str:
     """The same text for the same bytes: what tells that two pairs share a source."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def interval(
-    statistic: Callable[..., float],
-    columns: Sequence[NDArray[np.float64]],
-    clusters: Sequence[str],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a statistic, resampling whole clusters.
-
-    `statistic` takes the columns with their rows drawn anew and gives a number; draws on which it is not finite,
-    such as the correlation of a constant, are left out. Not finite itself if none is left.
-    """
-    generator = np.random.default_rng(seed)
-    names, member = np.unique(np.asarray(clusters), return_inverse=True)
-    groups = [np.flatnonzero(member == index) for index in range(len(names))]
-    values = []
-    for _ in range(resamples):
-        drawn = generator.integers(len(groups), size=len(groups))
-        rows = np.concatenate([groups[index] for index in drawn])
-        value = statistic(*(column[rows] for column in columns))
-        if np.isfinite(value):
-            values.append(value)
-    if not values:
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def interleaved(tasks: Sequence[tuple[str, Callable[[], object]]], rounds: int, warmup: int = 1) -> dict[str, float]:

@@ -23,6 +23,7 @@ from benchmarks import baselines, common, pictures
 from piqa_cli import open_assessor
 from piqa_cli.assessor import Assessor, Grounding
 from piqa_cli.images import load_pair
+from piqa_cli.metrics import bootstrap_interval, chance_iou, iou
 from piqa_cli.schema import Kind, Pair
 
 SHIFT = 2  # pixels at 512 px long side
@@ -105,14 +106,8 @@ def ground(assessor: Assessor, source: Path, edited: Path) -> Grounding:
     return grounding
 
 
-def iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks of one size; 1 if both are empty."""
-    union = int((found | truth).sum())
-    return float((found & truth).sum() / union) if union else 1.0
-
-
-def mean(values: NDArray[np.float64]) -> float:
-    """The mean as a plain number."""
+def mean(values: NDArray[np.float64], _: NDArray[np.float64]) -> float:
+    """The mean, as a metric of two columns of which it reads one."""
     return float(values.mean())
 
 
@@ -138,7 +133,7 @@ def overlap(assessor: Assessor, pair: common.RealPair, variant: Variant, folder:
         model=iou(found, _at(truth, found.shape)),
         difference=iou(baselines.otsu(baselines.difference_map(pixels_a, pixels_b)), small),
         dissimilarity=iou(baselines.otsu(baselines.dissimilarity_map(pixels_a, pixels_b)), small),
-        chance=baselines.chance(small),
+        chance=chance_iou(float(small.mean())),
         area=float(small.mean()),
     )
 
@@ -155,11 +150,13 @@ def edited_table(assessor: Assessor, pairs: Sequence[common.RealPair], per_pair:
         for name, variant in EDITED_VARIANTS:
             results = [overlap(assessor, pair, variant, Path(folder)) for pair in pairs]
             values = np.array([r.model for r in results])
-            low, high = common.interval(mean, [values], [r.cluster for r in results])
+            interval = bootstrap_interval(mean, values, values, group=[r.cluster for r in results])
             means = [
                 float(np.mean([getattr(r, f) for r in results])) for f in ("difference", "dissimilarity", "chance")
             ]
-            rows.append((name, float(values.mean()), f"{low:.3f} .. {high:.3f}", float(values.min()), *means))
+            rows.append(
+                (name, float(values.mean()), f"{interval.low:.3f} .. {interval.high:.3f}", float(values.min()), *means)
+            )
             details.append([r.model for r in results])
     columns = ("variant", "IoU", "95 % interval", "worst pair", "abs. difference + Otsu", "1 - SSIM + Otsu", "chance")
     yield common.Table(

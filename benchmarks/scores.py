@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import rankdata
 
 from benchmarks import baselines, common, pictures
 from piqa_cli import assess_pairs, open_assessor
+from piqa_cli.metrics import bootstrap_interval, srcc
 from piqa_cli.regions import decode_mask
 from piqa_cli.schema import Assessment, Dimension, Pair
 
@@ -67,14 +66,6 @@ def region_similarity(assessment: Assessment, pair: common.RealPair) -> float:
     return float(ssim[mask].mean() if mask.any() else ssim.mean())
 
 
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation over rows where both are finite; NaN for fewer than three or a constant."""
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(a[both]), rankdata(b[both]))[0, 1])
-
-
 def assess(
     model: str, pairs: Sequence[common.RealPair], ratings: dict[str, tuple[float, ...]], masks: bool
 ) -> list[Rated]:
@@ -111,16 +102,17 @@ def assess(
 def table(rated: Sequence[Rated], scope: str) -> common.Table:
     """One row a dimension."""
     chosen = [r for r in rated if scope in ("all", r.scope)]
-    clusters = [r.cluster for r in chosen]
+    clusters = np.array([r.cluster for r in chosen])
     similarity, area = np.array([r.similarity for r in chosen]), np.array([-r.area for r in chosen])
     rows: list[common.Row] = []
     for index, (dimension, _) in enumerate(RATINGS):
         score = np.array([r.scores[index] for r in chosen])
         rating = np.array([r.ratings[index] for r in chosen])
-        low, high = common.interval(spearman, [score, rating], clusters)
-        n = int((np.isfinite(score) & np.isfinite(rating)).sum())
-        cells = (spearman(score, rating), f"{low:.2f} .. {high:.2f}", n)
-        rows.append((dimension.value, *cells, spearman(similarity, rating), spearman(area, rating)))
+        both, rated_rows = np.isfinite(score) & np.isfinite(rating), np.isfinite(rating)
+        interval = bootstrap_interval(srcc, score[both], rating[both], group=clusters[both])
+        others = [srcc(values[rated_rows], rating[rated_rows]) for values in (similarity, area)]
+        between = f"{interval.low:.2f} .. {interval.high:.2f}"
+        rows.append((dimension.value, srcc(score[both], rating[both]), between, int(both.sum()), *others))
     columns = ("dimension", "SRCC", "95 % interval", "n", "SSIM in the region", "smaller region")
     return common.Table(f"Scores against silver ratings: {scope} ({len(chosen)} pairs)", columns, tuple(rows))
 

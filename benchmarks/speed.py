@@ -23,8 +23,8 @@ from benchmarks import common, pictures
 from benchmarks.alexnet import AlexNetFeatures
 from piqa_cli import assess_pairs, open_assessor
 from piqa_cli.assessor import Assessor
-from piqa_cli.compact.config import CompactConfig
-from piqa_cli.compact.network import CompactModel, drift
+from piqa_cli.compact.assessor import CompactAssessor
+from piqa_cli.compact.network import drift
 from piqa_cli.images import LoadedPair, load_pair
 from piqa_cli.pairs import PairQuery, find_pairs
 
@@ -91,7 +91,9 @@ def measure_model(options: Options) -> list[common.Row]:
     assessor = open_assessor(options.model)
     loaded = [load_pair(pictures.write_pair(options.folder / "one", "one", (SIDE, SIDE)))]
     alexnet = AlexNetFeatures().eval()
-    network = CompactModel(CompactConfig()).train(mode=False)
+    if not isinstance(assessor, CompactAssessor):
+        raise SystemExit(f"--model {options.model}: the comparison is with a compact model")
+    network = assessor.model
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(1, 3, SIDE, SIDE, generator=generator) for _ in range(2))
 

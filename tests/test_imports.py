@@ -58,6 +58,8 @@ ORDER = (
     "compact.completion",
     "compact.explain",
     "compact.framing",
+    "compact.grounding",
+    "compact.judgement",
     "compact.assessor",
     "compact",
     "prefetch",
