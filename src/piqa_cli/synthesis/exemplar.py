@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from piqa_cli.synthesis.pixels import F32, U8, Mask, Rng, dilate, membrane, ring, to_float
+from piqa_cli.synthesis.pixels import F32, U8, Mask, Rng, blur, dilate, membrane, ring, to_float
 
 _WORKING_SIDE = 96  # offsets are searched on a picture this small
-_ROUNDS = 4
+_ROUNDS = 5
+_PARTS = 4
 
 
 def fill_hole(rng: Rng, picture: U8, hole: Mask) -> F32:
@@ -19,26 +20,51 @@ def fill_hole(rng: Rng, picture: U8, hole: Mask) -> F32:
     """
     result = to_float(picture)
     left = hole.copy()
-    for _ in range(_ROUNDS):
-        if not left.any():
-            break
-        offset = _best_offset(rng, result, left, hole)
-        if offset is None:
-            break
-        moved, usable = _shifted(result, ~left, offset)
-        take = left & usable
-        if not take.any():
-            break
-        border = ring(take, 2) & ~left
-        correction = membrane(np.where(border[..., None], result - moved, 0), border) if border.any() else 0
-        result = np.where(take[..., None], moved + correction, result)
-        left &= ~take
-    if left.any():  # a hole too big for copies: smooth continuation
-        result = np.where(left[..., None], membrane(result, ~left), result)
+    for part in _parts(hole):
+        result = _fill_part(rng, result, part, left)
+        left &= ~part
     return np.asarray(np.clip(result, 0, 255), np.float32)
 
 
-def _best_offset(rng: Rng, picture: F32, left: Mask, hole: Mask) -> tuple[int, int] | None:
+def _parts(hole: Mask) -> list[Mask]:
+    """The connected parts of the hole, largest first; the smallest together as one."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8))
+    order = [1 + int(index) for index in np.argsort(-stats[1:, cv2.CC_STAT_AREA])]
+    if count <= _PARTS + 1:
+        return [np.asarray(labels == index) for index in order]
+    rest = hole & ~np.isin(labels, order[:_PARTS])
+    return [*(np.asarray(labels == index) for index in order[:_PARTS]), rest]
+
+
+def _fill_part(rng: Rng, picture: F32, part: Mask, unknown: Mask) -> F32:
+    """One part filled; `unknown` is all of the hole that is not filled yet, this part included."""
+    result, left, known = picture, part.copy(), ~unknown
+    for _ in range(_ROUNDS):
+        offset = _best_offset(rng, result, left, ~known) if left.any() else None
+        if offset is None:
+            break
+        moved, usable = _shifted(result, known, offset)
+        take = left & usable
+        if not take.any():
+            break
+        border = ring(take, 4) & known
+        if border.any():
+            moved = moved + membrane(_smoothed(result - moved, border), border)
+        result = np.where(take[..., None], moved, result)
+        left, known = left & ~take, known | take
+    if left.any():  # a hole too big for copies: smooth continuation
+        result = np.where(left[..., None], membrane(_smoothed(result, known), known), result)
+    return result
+
+
+def _smoothed(values: F32, known: Mask) -> F32:
+    """Averages of the known values nearby, so that the texture at the border does not run inwards as streaks."""
+    weight = known.astype(np.float32)[..., None]
+    total = blur(np.concatenate([values * weight, weight], 2), 3.0)
+    return np.asarray(np.where(weight > 0, total[..., :3] / np.maximum(total[..., 3:], 1e-3), 0), np.float32)
+
+
+def _best_offset(rng: Rng, picture: F32, left: Mask, unknown: Mask) -> tuple[int, int] | None:
     """(dy, dx) from the hole to one of the best matching places, in pixels."""
     factor = max(1.0, max(left.shape) / _WORKING_SIDE)
     size = (max(8, round(left.shape[1] / factor)), max(8, round(left.shape[0] / factor)))
@@ -51,7 +77,8 @@ def _best_offset(rng: Rng, picture: F32, left: Mask, hole: Mask) -> tuple[int, i
     # A hole as large as the picture leaves no room to slide: pad by half the template.
     pad_y, pad_x = (bottom - top) // 2, (right - lft) // 2
     padded = cv2.copyMakeBorder(small, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT)
-    blocked = np.pad(small_left.astype(np.float32), ((pad_y, pad_y), (pad_x, pad_x)), constant_values=1)
+    unusable = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    blocked = np.pad(unusable.astype(np.float32), ((pad_y, pad_y), (pad_x, pad_x)), constant_values=1)
     weights = np.repeat(seen[..., None].astype(np.float32), 3, 2)
     cost = cv2.matchTemplate(padded, template, cv2.TM_SQDIFF, mask=weights) / max(1, int(seen.sum()))
     inside = small_left[top:bottom, lft:right].astype(np.float32)

@@ -62,6 +62,12 @@ def draw_object(rng: Rng, photo: Photo) -> Mask | None:
     return np.asarray(parts == 1 + pick(rng, [float(area) for area in areas]))
 
 
+def draw_thing(rng: Rng, photo: Photo) -> Mask:
+    """A whole object where one is known, else whole segments or superpixels: something with an outline of its own."""
+    mask = draw_object(rng, photo)
+    return bounded(rng, _segments(rng, photo, log_uniform(rng, 0.003, 0.3)) if mask is None else mask)
+
+
 def _object(rng: Rng, photo: Photo, area: float) -> Mask:
     mask = draw_object(rng, photo)
     if mask is None:

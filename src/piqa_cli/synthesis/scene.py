@@ -9,7 +9,7 @@ import numpy as np
 
 from piqa_cli.synthesis.canvas import Canvas, Family
 from piqa_cli.synthesis.families import CONTENT_FAMILIES, FAMILIES, find_family, regenerate
-from piqa_cli.synthesis.masks import bounded, draw_mask, draw_object
+from piqa_cli.synthesis.masks import SMALLEST_AREA, bounded, draw_mask, draw_object, draw_thing
 from piqa_cli.synthesis.photos import Photo, PhotoLibrary, Split
 from piqa_cli.synthesis.pixels import (
     F32,
@@ -27,9 +27,18 @@ from piqa_cli.synthesis.pixels import (
 
 _ATTEMPTS = 8
 _SHOWN = 16.0  # levels by which the most changed tenth of the region differs from severity 0 to 1
+_REMOVALS = ("fill", "inpaint")
+_LARGEST_REMOVAL = 0.2  # of the picture, as drawn; a larger hole cannot be filled without fault
 _REDRAWN = ("paste", "fill", "copy_move", "inpaint")
 _BARE_SEVERITY = 0.3  # below it a fault alone, without new content, might not be seen
-_CONTENT_WEIGHTS = {"paste": 0.26, "fill": 0.26, "regenerate": 0.2, "copy_move": 0.12, "recolour": 0.1, "inpaint": 0.06}
+_CONTENT_WEIGHTS = {
+    "paste": 0.26,
+    "fill": 0.26,
+    "regenerate": 0.2,
+    "copy_move": 0.15,
+    "recolour": 0.07,
+    "inpaint": 0.06,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,9 +182,13 @@ def _draw_region(rng: Rng, photo: Photo, donor: Photo, *, content: str) -> tuple
             mask = dilate(inner, margin)
             if np.array_equal(mask, bounded(rng, mask)):
                 return mask, inner, pixels
-    mask = draw_mask(rng, photo)
-    if content in ("fill", "inpaint"):  # who removes a thing marks all of it; a rim left over would bleed inwards
+    if content == "recolour":  # half a lawn in violet is no flawless edit; one cushion is
+        mask = draw_thing(rng, photo)
+    elif content in _REMOVALS:  # who removes a thing marks all of it: a rim left over would bleed inwards
+        mask = draw_mask(rng, photo, area=log_uniform(rng, SMALLEST_AREA, _LARGEST_REMOVAL))
         mask = bounded(rng, dilate(mask, 1 + round(float(rng.uniform(0.01, 0.03)) * max(mask.shape))))
+    else:
+        mask = draw_mask(rng, photo)
     return mask, mask, donor.pixels
 
 

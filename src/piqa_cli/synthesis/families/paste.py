@@ -25,7 +25,7 @@ def _paste(rng: Rng, canvas: Canvas) -> U8:
     poisson = rng.random() < 0.25
     gain = 1 + sign(rng) * float(rng.uniform(0.25, 0.5))
     tint = 1 + float(rng.uniform(0.1, 0.25)) * sign(rng) * np.array([1, 0, -1], np.float32)
-    tone = rng.normal(0, 5, 3).astype(np.float32)
+    tone = (rng.normal(0, 2) + rng.normal(0, 1, 3)).astype(np.float32)
     around = ring(canvas.inner, max(6, round(0.06 * max(canvas.mask.shape))))
     donor = to_float(canvas.donor)
     clean: F32 = match_statistics(donor, canvas.inner, to_float(canvas.picture), around, amount)

@@ -13,7 +13,7 @@ def _recolour(rng: Rng, canvas: Canvas) -> U8:
     angle = sign(rng) * float(rng.uniform(0.5, np.pi))
     lift = sign(rng) * float(rng.uniform(4, 12))
     hue = float(rng.uniform(0, 2 * np.pi))
-    chroma = float(rng.uniform(18, 40))
+    chroma = float(rng.uniform(12, 30))
     lab = np.asarray(cv2.cvtColor(to_float(canvas.base) / 255, cv2.COLOR_RGB2LAB), np.float32)
     a, b = lab[..., 1].copy(), lab[..., 2].copy()
     # Rotated hue, and some chroma of its own so that grey things change too.

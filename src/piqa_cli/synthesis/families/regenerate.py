@@ -12,7 +12,7 @@ def _regenerate(rng: Rng, canvas: Canvas) -> U8:
     size = canvas.mask.shape
     base = to_float(canvas.base)
     sigma = float(rng.uniform(0.7, 1.4))
-    colour = rng.normal(0, 5, 3).astype(np.float32)
+    colour = (rng.normal(0, 2.5) + rng.normal(0, 1.2, 3)).astype(np.float32)
     gain = np.exp(0.25 * noise_field(rng, size, 24))
     gentle = noise_field(rng, size, float(rng.uniform(14, 40)), 2) * float(rng.uniform(0.8, 2.0))
     wild = noise_field(rng, size, float(rng.uniform(4, 9)), 2) * float(rng.uniform(3, 6))
