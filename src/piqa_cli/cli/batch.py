@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,10 +17,13 @@ from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, MODEL, PAIRING, READING, RESULTS, command
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
-from piqa_cli.cli.streams import open_stdin, printable
+from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
 from piqa_cli.cli.summary import Summary, plural
+from piqa_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from piqa_cli.assessor import Assessor
+    from piqa_cli.pairs import FoundPairs
     from piqa_cli.schema import Outcome
 
 DEFAULT_WORKERS = 2
@@ -66,7 +70,6 @@ def batch(
     check_scales(run.settings.fail_under)
 
     from piqa_cli.pairs import PairQuery, find_pairs
-    from piqa_cli.pipeline import assess_pairs
 
     query = PairQuery(
         input=input_,
@@ -91,15 +94,12 @@ def batch(
     found = find_pairs(query)  # before the model is loaded and the output opened: it may be unusable
     if found.skipped:
         run.detail(f"{plural(len(found.skipped), 'file')} passed over")
-    outcomes = assess_pairs(
-        found,
-        load_assessor(run),
-        policy=image_policy(run.settings),
-        workers=run.settings.workers or DEFAULT_WORKERS,
-        batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
-        explain=run.settings.explain,
-    )
-    _write(run, outcomes, tally, form, output, found.total)
+    with closing(_outcomes(run, found, load_assessor(run))) as outcomes:
+        _write(run, outcomes, tally, form, output, found.total)
+    if tally.done == 0:
+        raise InputError(
+            "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
+        )
     status = _status(run, tally)
     report = Summary.of(tally, time.monotonic() - started, output, status)
     if summary is not None:
@@ -107,6 +107,20 @@ def batch(
     run.note(report.paragraph())
     if status:
         raise typer.Exit(status)
+
+
+def _outcomes(run: Run, found: FoundPairs, assessor: Assessor) -> Generator[Outcome, None, None]:
+    """A generator, so that closing it ends the threads that decode ahead."""
+    from piqa_cli.pipeline import assess_pairs
+
+    yield from assess_pairs(
+        found,
+        assessor,
+        policy=image_policy(run.settings),
+        workers=run.settings.workers or DEFAULT_WORKERS,
+        batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
+        explain=run.settings.explain,
+    )
 
 
 def _write(
@@ -119,7 +133,9 @@ def _write(
     kept = "" if target is sys.stdout else f", kept in {printable(str(output))}"
     shown = 0
     run.progress = f"before the first row was written{kept}"
-    with open_writer(form, target) as writer, progress_bar(run.settings, total, "pairs") as advance:
+    on_terminal = target is sys.stdout and stdout_is_terminal()
+    bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=on_terminal)
+    with open_writer(form, target) as writer, bar as advance:
         for outcome in outcomes:
             writer.write(outcome)
             tally.add(outcome)
@@ -138,8 +154,6 @@ def _write(
 
 def _status(run: Run, tally: Tally) -> int:
     """The exit status of a batch that came to its end."""
-    if tally.done == 0:
-        return INPUT
     if not run.settings.max_errors.tolerates(tally.failed, tally.done):
         return SOME_FAILED if tally.paired else INPUT
     return 0 if tally.gates_hold else GATE_FAILED

@@ -111,7 +111,8 @@ def command(*groups: Options) -> Callable[[Callable[Concatenate[Run, P], None]],
             run = ctx.find_object(Run) or Run()
             given.pop("version")
             with guarded(run):
-                run.flags |= {name: given.pop(name) for name in shared}
+                here = {name: given.pop(name) for name in shared}
+                run.flags |= {name: value for name, value in here.items() if value is not None}
                 run.settings = resolve(run.flags)
                 body(run, **given)  # type: ignore[call-arg]  # Typer gives what `_declare` declared
 

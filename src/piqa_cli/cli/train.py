@@ -75,4 +75,5 @@ def train_compact(
 
     from piqa_cli.training.compact import train
 
-    train(settings)
+    if not train(settings, report=run.note):
+        run.note(f"stopped with a checkpoint; go on with --resume --out {printable(out)}")
