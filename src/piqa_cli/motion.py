@@ -21,7 +21,7 @@ Size = tuple[int, int]  # height, width
 P = TypeVar("P", np.uint8, np.float32)
 
 CONTRAST_FLOOR = 4.0  # grey levels: below this deviation a window counts as flat, and coding noise does not matter
-BLOCK = 16  # pixels, and never fewer than 8 blocks along the longer side
+BLOCK = 16  # pixels; 8 on small levels, so that there are enough of them
 TEXTURED = 0.3  # share of a block's normalised variance that is above the floor
 COARSEST = 96  # the pyramid stops before its longer side falls below this
 
@@ -110,7 +110,7 @@ class Level:
 
     def seen(self, matrix: Matrix) -> Plane:
         """The source through `matrix` (this level's pixels to the source's), normalised."""
-        return normalised(sample(self.source, matrix, self.size, cv2.INTER_LINEAR), self.window)
+        return normalised(sample(self.source, matrix, self.size, cv2.INTER_CUBIC), self.window)
 
 
 def make_level(source: Plane, edited: Plane, exclude: NDArray[np.bool_] | None, long_side: int) -> Level:
@@ -119,7 +119,7 @@ def make_level(source: Plane, edited: Plane, exclude: NDArray[np.bool_] | None, 
     size = max(4, round(edited.shape[0] * ratio)), max(4, round(edited.shape[1] * ratio))
     if size != edited.shape:
         edited = reduced(edited, size)
-    block = min(BLOCK, max(4, long_side // 16))
+    block = min(BLOCK, max(8, long_side // 16))
     grid = max(2, round(size[0] / block)), max(2, round(size[1] / block))
     window = block + 1
     usable = np.ones(grid, np.float32)
@@ -161,7 +161,7 @@ def measure(level: Level, matrix: Matrix) -> Blocks:
         return reduced(plane, level.grid)
 
     energy_s, energy_e = pool(source * source), pool(edited * edited)
-    correlation = pool(source * edited) / np.sqrt((energy_s + 0.02) * (energy_e + 0.02))
+    correlation = pool(source * edited) / np.sqrt((energy_s + 0.002) * (energy_e + 0.002))
     xx, xy, yy = pool(gx * gx).ravel(), pool(gx * gy).ravel(), pool(gy * gy).ravel()
     centres, inside = _cells(level, matrix)
     free = level.usable > 0.9
@@ -212,6 +212,7 @@ class Step:
 
     matrix: Matrix  # applied to edited coordinates before the current matrix
     weights: NDArray[np.float64]  # n
+    error: float  # standard error of the common shift, in the level's pixels
 
 
 def solve(level: Level, blocks: Blocks, *, shift_only: bool = False, rounds: int = 4) -> Step | None:
@@ -240,11 +241,13 @@ def solve(level: Level, blocks: Blocks, *, shift_only: bool = False, rounds: int
         tolerance = max(0.15, 0.8 * 0.6**turn)
         weights = base / (1 + misfit / tolerance**2) ** 2
     parameters = _weighted(basis, blocks, weights)
+    off = own - basis @ parameters
+    error = float(np.sqrt((weights**2 * (off**2).mean(axis=1)).sum()) / weights.sum())
     matrix = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     linear = np.zeros((2, 2)) if shift_only else parameters[1:].T / reach
     matrix[:, :2] += linear
     matrix[:, 2] += parameters[0] - linear @ middle
-    return Step(matrix, weights)
+    return Step(matrix, weights, error)
 
 
 def _weighted(basis: NDArray[np.float64], blocks: Blocks, weights: NDArray[np.float64]) -> NDArray[np.float64]:
