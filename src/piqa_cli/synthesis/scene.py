@@ -186,6 +186,10 @@ def _draw_region(rng: Rng, photo: Photo, donor: Photo, *, content: str) -> tuple
         mask = draw_thing(rng, photo)
     elif content in _REMOVALS:  # who removes a thing marks all of it: a rim left over would bleed inwards
         mask = draw_mask(rng, photo, area=log_uniform(rng, SMALLEST_AREA, _LARGEST_REMOVAL))
+        for _ in range(3):  # whole objects come at their own size
+            if mask.mean() <= 1.5 * _LARGEST_REMOVAL:
+                break
+            mask = draw_mask(rng, photo, area=log_uniform(rng, SMALLEST_AREA, _LARGEST_REMOVAL))
         mask = bounded(rng, dilate(mask, 1 + round(float(rng.uniform(0.01, 0.03)) * max(mask.shape))))
     else:
         mask = draw_mask(rng, photo)

@@ -26,7 +26,7 @@ def _repetition(rng: Rng, canvas: Canvas) -> U8:
     # Severity is how much of the region is repeated, from one random place outwards.
     spread = np.hypot(np.arange(height)[:, None] - rows[index], np.arange(width)[None] - columns[index])
     spread = spread / (side + spread[canvas.mask].max()) + 0.05 * noise_field(rng, (height, width), side)[..., 0]
-    reach = np.clip((1.15 * canvas.severity - spread) / 0.1, 0, 1).astype(np.float32)[..., None]
+    reach = np.clip((1.15 * canvas.severity - np.maximum(spread, 0)) / 0.1, 0, 1).astype(np.float32)[..., None]
     return canvas.put(base + (faulty - base) * reach, below=canvas.base, feather=2)
 
 
