@@ -7,6 +7,7 @@ reached, so that the area is log-uniform whatever the kind; only whole objects k
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,7 +171,7 @@ def _first(rank: F32, area: float) -> Mask:
     return np.asarray((rank <= limit) & np.isfinite(rank))
 
 
-def _first_cells(rng: Rng, cells: NDArray[np.int32], area: float) -> Mask:
+def _first_cells(rng: Rng, cells: NDArray[np.integer[Any]], area: float) -> Mask:
     """Whole cells around a random one, nearest first, until the area is reached."""
     numbers, inverse = np.unique(cells, return_inverse=True)
     inverse = inverse.reshape(-1)

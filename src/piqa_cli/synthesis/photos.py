@@ -24,15 +24,15 @@ _SMALLEST_CROP = 0.4  # of the photo's area
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A photo, or a crop of one: pixels H x W x 3 uint8 RGB; label images H x W int32 or None.
+    """A photo, or a crop of one: pixels H x W x 3 uint8 RGB; label images H x W uint8 or None.
 
     segments: human segmentation, a number a segment. objects: class index, 0 = none.
     """
 
     name: str
     pixels: U8
-    segments: NDArray[np.int32] | None
-    objects: NDArray[np.int32] | None
+    segments: U8 | None
+    objects: U8 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PhotoLibrary:
         InputError: the folder is not there, has no pictures, or its manifest is broken.
     """
 
-    def __init__(self, root: Path | str, *, long_side: int = 512, cached: int = 600) -> None:
+    def __init__(self, root: Path | str, *, long_side: int = 512, cached: int = 400) -> None:
         self.root = Path(root)
         self.long_side = long_side
         self._cached = cached
@@ -154,7 +154,7 @@ def random_crop(rng: Rng, photo: Photo, size: tuple[int, int]) -> Photo:
 
     smooth = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
     labels = [
-        None if array is None else take(array, cv2.INTER_NEAREST).astype(np.int32)
+        None if array is None else take(array, cv2.INTER_NEAREST).astype(np.uint8)
         for array in (photo.segments, photo.objects)
     ]
     return Photo(photo.name, take(photo.pixels, smooth).astype(np.uint8), *labels)
@@ -177,9 +177,10 @@ def _decode(path: Path, long_side: int) -> U8:
         ) from error
 
 
-def _labels(path: Path | None, pixels: U8) -> NDArray[np.int32] | None:
+def _labels(path: Path | None, pixels: U8) -> U8 | None:
     if path is None:
         return None
     with Image.open(path) as image:
-        labels = np.asarray(image.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST), np.int32)
-    return np.where(labels == 255, 0, labels).astype(np.int32) if labels.ndim == 2 else None
+        labels = np.asarray(image.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST))
+    # 255 marks "undecided" borders in Pascal VOC's label images.
+    return np.where(labels == 255, 0, labels).astype(np.uint8) if labels.ndim == 2 else None
