@@ -127,6 +127,14 @@ def test_a_mask_named_as_the_source_serves_all_its_edits_and_a_nearer_one_wins(t
     ]
 
 
+def test_a_mask_of_a_shorter_named_source_is_not_borrowed(tmp_path: Path) -> None:
+    touch(tmp_path, ["source/cat.jpg", "source/cat_1.jpg", "edited/cat_1_red.png", "edited/cat.png", "mask/cat.png"])
+    assert told(find_pairs(PairQuery(input=str(tmp_path))), tmp_path) == [
+        "source/cat.jpg > edited/cat.png / mask/cat.png",
+        "source/cat_1.jpg > edited/cat_1_red.png",
+    ]
+
+
 def test_one_folder_of_named_files_is_paired_within_each_folder(tmp_path: Path) -> None:
     touch(tmp_path, ["cat_source.jpg", "cat_edited.png", "cat_edited_2.png", "cat_mask.png", "open_source_edited.png"])
     touch(tmp_path, ["open_source_source.png", "one/source.jpg", "one/edited.png", "one/mask.png"])
@@ -275,6 +283,13 @@ def test_matching_is_by_longest_name_whatever_else_is_there(sources: list[str], 
         used |= {source.stem for source in match.sources}
     assert {source.stem for source in matching.lone_sources} == set(sources) - used
     assert len(matching.matches) == len(edited)
+
+
+@pytest.mark.parametrize("ending", ["\udce9", "\u0323", "\u0bcd"])
+def test_accents_and_undecodable_bytes_do_not_separate_words(ending: str) -> None:
+    source, edited = ImageFile("", "caq.jpg"), ImageFile("", f"caq{ending}_1.png")
+    matching = match_names(name_files([source], "stem"), name_files([edited], "stem"), [])
+    assert matching.matches[0].sources == ()
 
 
 @pytest.mark.parametrize(
