@@ -1,6 +1,6 @@
 """How each measurement is distributed where nothing is wrong, and what it says of real edits: the thresholds' source.
 
-    python benchmarks/finding_thresholds.py --data ../shared/data [--limit N]
+    python -m benchmarks.finding_thresholds --data ../shared/data [--limit N]
 
 Three populations:
   null   unedited photos with a blob or object mask, the file re-encoded (JPEG q50..q92, WebP q60..q90, 70 % resize)
@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
+from piqa_cli.compact.completion import asked_kinds
 from piqa_cli.compact.features import Measurements, measure
+from piqa_cli.compact.findings import ROWS, dimension_of, find
+from piqa_cli.schema import Dimension
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -164,6 +167,16 @@ def difference_mask(edited: Pixels, source: Pixels, box: str) -> Mask:
     return np.asarray(mask, np.bool_)
 
 
+def pair_with_mask(folder: Path, row: dict[str, str], box: str) -> tuple[Pixels, Pixels, Mask]:
+    """Source, edited and region of a manifest row: its own mask, else where the two differ."""
+    source, edited = read(folder / row["source"]), read(folder / row["edited"])
+    if not row.get("mask"):
+        return source, edited, difference_mask(edited, source, box)
+    with Image.open(folder / row["mask"]) as image:
+        size = (source.shape[1], source.shape[0])
+        return source, edited, np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST)) > 127
+
+
 def real_samples(data: Path, limit: int) -> Iterator[Sample]:
     """The rated AI edits."""
     folder = data / "train_pairs"
@@ -172,15 +185,7 @@ def real_samples(data: Path, limit: int) -> Iterator[Sample]:
     for line in (folder / "manifest.jsonl").read_text().splitlines()[:limit]:
         row = json.loads(line)
         rating = ratings[row["id"]]
-        source, edited = read(folder / row["source"]), read(folder / row["edited"])
-        if source.shape != edited.shape:
-            continue
-        if row.get("mask"):
-            with Image.open(folder / row["mask"]) as image:
-                size = (source.shape[1], source.shape[0])
-                mask = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST)) > 127
-        else:
-            mask = difference_mask(edited, source, rating["box"])
+        source, edited, mask = pair_with_mask(folder, row, rating["box"])
         keys = ("overall", "completion", "harmony", "naturalness", "preserved")
         numbers = {key: float(rating[key]) if rating[key] else float("nan") for key in keys}
         numbers["masked"] = float(bool(row.get("mask")))
@@ -198,6 +203,25 @@ def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Spearman's rho over the rows where both are known."""
     good = np.isfinite(x) & np.isfinite(y)
     return float(spearmanr(x[good], y[good]).statistic) if good.sum() > 20 else float("nan")
+
+
+RATED = {Dimension.HARMONY: "harmony", Dimension.NATURALNESS: "naturalness", Dimension.PRESERVATION: "preserved"}
+
+
+def report_findings(null: list[Sample], real: list[Sample]) -> None:
+    """How often the table of thresholds fires where it should not, and where the judge saw faults."""
+    for kind in dict.fromkeys(row.kind for row in ROWS):
+        rated = RATED[dimension_of(kind)]
+        groups = (
+            null,
+            [s for s in real if s.ratings[rated] >= 4.3],
+            [s for s in real if s.ratings[rated] <= 2.5],
+        )
+        fired = (
+            [any(f.kind == kind for f in find(s.measured, (), s.measured.size, asked_kinds(s.prompt))) for s in group]
+            for group in groups
+        )
+        print(f"{kind:16s}", *(f"{100 * np.mean(f):6.1f}" for f in fired))
 
 
 def main() -> None:
@@ -226,13 +250,25 @@ def main() -> None:
             for key in ("harmony", "naturalness", "preserved", "overall", "completion")
         )
         print(f"{name:16s}", *(f"{rho:6.2f}" for rho in rhos), f"   n={int(np.isfinite(values).sum())}")
+    print(
+        "\nshare of pictures with a finding of each kind, %: unedited; real edits rated >= 4.3 in its dimension; <= 2.5"
+    )
+    report_findings(null, real)
     print("\nfaults of known strength: median |value| at 0.25, 0.5, 1; Spearman with the strength")
     for fault in FAULTS:
         rows = list(fault_samples(options.data, fault, min(options.limit, 120), options.seed + 1))
         strength = np.array([s for s, _ in rows])
         values = np.array([np.nan if m.number(fault) is None else abs(m.number(fault) or 0.0) for _, m in rows])
         medians = (np.nanmedian(values[strength == level]) for level in (0.25, 0.5, 1.0))
-        print(f"{fault:16s}", *(f"{m:7.3f}" for m in medians), f"{correlation(values, strength):6.2f}")
+        first = [next((f.kind for f in find(m, (), m.size) if not f.kind.startswith("drift")), "") for _, m in rows]
+        named = np.array([kind == fault for kind in first])
+        shares = (f"{100 * named[strength == level].mean():4.0f} %" for level in (0.25, 0.5, 1.0))
+        print(
+            f"{fault:16s}",
+            *(f"{m:7.3f}" for m in medians),
+            f"{correlation(values, strength):6.2f}  named first",
+            *shares,
+        )
 
 
 if __name__ == "__main__":

@@ -104,3 +104,16 @@ def test_directions_of_colour_have_their_common_names(ab: tuple[float, float], n
 
 def test_regions_are_described_in_plain_words() -> None:
     assert describe(HERE, SIZE) == "upper left, 10 % of the image"
+
+
+def test_what_the_prompt_asked_for_is_no_finding() -> None:
+    one = Measurements(size=SIZE, area_fraction=0.1, seam=30.0, exposure=30.0)
+    assert [f.kind for f in find(one, [HERE], SIZE, asked={"exposure"})] == ["seam"]
+
+
+def test_a_contour_around_replaced_content_has_to_be_stronger_to_be_a_seam() -> None:
+    kept, replaced = (
+        find(Measurements(size=SIZE, area_fraction=0.1, seam=6.0, kept=share), [HERE], SIZE) for share in (1.0, 0.0)
+    )
+    assert [f.kind for f in kept] == ["seam"]
+    assert replaced == ()

@@ -34,6 +34,8 @@ _UNKNOWN = {
 _REASONS = {
     "N_NO_PROMPT": "no prompt was given",
     "N_UNVERIFIABLE": "this needs a model that understands the picture",
+    "N_NO_EDIT": "nothing was edited",
+    "N_DIFFERENT_PICTURE": "the two pictures do not show the same scene",
     "E_MASK_EMPTY": "the mask is empty",
     "E_MASK_FULL": "the mask covers the whole picture",
 }

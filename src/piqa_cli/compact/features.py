@@ -19,7 +19,8 @@ from piqa_cli.compact.planes import MIN_BLOCKS, Areas, Plane, Planes, make_areas
 from piqa_cli.compact.traces import blocking, ghosting, repetition, seam
 from piqa_cli.schema import Box
 
-_FLOOR_NOISE = 0.15  # L*: 8-bit rounding alone makes about this much
+_FLOOR_NOISE = 0.25  # L*: 8-bit rounding alone makes about half of it, and nobody sees less
+_FLAT = 1.0  # (L* per pixel) squared of blurred gradient: below it a block is flat ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Measurements:
             kept * (change of [region - ring]) + (1 - kept) * (excess over the 2nd..98th percentile outside).
         colour: Delta a*b*; the same for the mean colour (length of the vector); beyond the outside's chroma
             where the content was replaced. `cast` is its direction, (Delta a*, Delta b*).
-        noise: dB; noise floor (lower quartile of Immerkaer's estimate over blocks) of region over ring, minus
+        noise: dB; noise (median of Immerkaer's estimate over flat blocks) of region over ring, minus
             kept * the same in the source; positive: the region is noisier.
         sharpness: octaves; log2 of fine to coarse gradient energy, region over ring, minus kept * the same in
             the source; negative: the region is softer.
@@ -135,7 +136,7 @@ def _region_values(now: Planes, before: Planes, areas: Areas) -> dict[str, objec
         "change": _mean_difference(now, before, areas.inside),
         "hue_source": _mean_lab(before, inner),
         "hue_edited": _mean_lab(now, inner),
-        "ghosting": ghosting(now.band, before.band, areas),
+        "ghosting": ghosting(now, before, areas),
         "repetition": repetition(now.light, before.light, areas.inside),
         "seam": seam(now.gradient, before.gradient, areas),
     }
@@ -146,7 +147,7 @@ def _region_values(now: Planes, before: Planes, areas: Areas) -> dict[str, objec
         "exposure": _exposure(now, before, areas, kept),
         "colour": colour,
         "cast": cast,
-        "noise": _noise(now, areas) - kept * _noise(before, areas),
+        "noise": _beyond(_noise(now, areas), _noise(before, areas), kept),
         "sharpness": _sharpness(now, areas) - kept * _sharpness(before, areas),
         "texture_loss": _texture_loss(now, before, areas),
         "blocking": blocking(now.light, areas) - blocking(before.light, areas),
@@ -196,11 +197,20 @@ def _colour(now: Planes, before: Planes, areas: Areas, kept: float) -> tuple[flo
     return float(np.linalg.norm(cast)), (float(cast[0]), float(cast[1]))
 
 
-def _noise(planes: Planes, areas: Areas) -> float:
-    # The lower quartile of blocks is flat ground in nearly every picture: texture does not enter.
-    inside = float(np.percentile(planes.noise_blocks[areas.inside_blocks], 25))
-    ring = float(np.percentile(planes.noise_blocks[areas.ring_blocks], 25))
-    return float(20 * np.log10((inside + _FLOOR_NOISE) / (ring + _FLOOR_NOISE)))
+def _noise(planes: Planes, areas: Areas) -> float | None:
+    # Only on flat ground: texture looks like noise to any high-pass.
+    flat = planes.coarse_blocks < _FLAT
+    inside, ring = areas.inside_blocks & flat, areas.ring_blocks & flat
+    if min(np.count_nonzero(inside), np.count_nonzero(ring)) < MIN_BLOCKS:
+        return None
+    ratio = (np.median(planes.noise_blocks[inside]) + _FLOOR_NOISE) / (
+        np.median(planes.noise_blocks[ring]) + _FLOOR_NOISE
+    )
+    return float(20 * np.log10(ratio))
+
+
+def _beyond(now: float | None, before: float | None, kept: float) -> float | None:
+    return None if now is None else now - kept * (before or 0.0)
 
 
 def _sharpness(planes: Planes, areas: Areas) -> float:
@@ -217,7 +227,10 @@ def _texture_loss(now: Planes, before: Planes, areas: Areas) -> float:
     have = float(np.median(now.detail_blocks[areas.inside_blocks]))
     around = float(np.median(now.detail_blocks[areas.ring_blocks]))
     had = float(np.median(before.detail_blocks[areas.inside_blocks]))
-    expected = min(around, had)
+    # Contrast goes with light: a darkened region keeps its texture at a lower amplitude.
+    light = float(now.lab_blocks[areas.inside_blocks, 0].mean()) + 5
+    dimmed = min(1.0, light / (float(before.lab_blocks[areas.inside_blocks, 0].mean()) + 5))
+    expected = min(around, had) * dimmed**2
     # Below a standard deviation of 1 L* there was no texture to lose.
     return max(0.0, 1 - have / expected) * min(1.0, expected)
 

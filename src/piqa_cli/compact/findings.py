@@ -9,7 +9,7 @@ single measurements inside the region say little about the opinion of the whole 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,8 @@ class Row:
     """One kind of finding. A value of `sign` times the measurement is compared with the three thresholds.
 
     `scale` turns the measurement into `unit`; `text` may use {value} (absolute, in `unit`), {hue} and {place}.
+    The thresholds hold where the source's content was kept; where it was replaced they are `replaced` times as
+    high, since the contour of a new object is no seam and a new surface may well be smooth.
     """
 
     kind: str
@@ -38,6 +40,13 @@ class Row:
     text: str
     dimension: Dimension
     scale: float = 1.0
+    replaced: float = 1.0
+
+    def limits(self, kept: float | None) -> tuple[float, float, float]:
+        """The thresholds where a share `kept` (0..1; None: unknown, taken as 1) of the content was kept."""
+        share = 1.0 if kept is None else kept
+        slight, moderate, severe = (t * (share + (1 - share) * self.replaced) for t in self.thresholds)
+        return slight, moderate, severe
 
 
 _H, _N, _P = Dimension.HARMONY, Dimension.NATURALNESS, Dimension.PRESERVATION
@@ -47,25 +56,25 @@ ROWS: tuple[Row, ...] = (
         "The region is {value} L* brighter against its surroundings than the source suggests.", _H),
     Row("exposure", "exposure", -1, (9, 14, 20), "L*",
         "The region is {value} L* darker against its surroundings than the source suggests.", _H),
-    Row("colour", "colour", 1, (13, 18, 25), "Delta a*b*",
+    Row("colour", "colour", 1, (12, 17, 24), "Delta a*b*",
         "The region's colour leans towards {hue} by {value} Delta a*b* against its surroundings.", _H),
-    Row("noise", "noise", 1, (10, 14, 18), "dB",
+    Row("noise", "noise", 1, (7.5, 12, 17), "dB",
         "The region is {value} dB noisier than its surroundings.", _H),
-    Row("noise", "noise", -1, (5, 8, 12), "dB",
+    Row("noise", "noise", -1, (5.5, 8, 12), "dB",
         "The region is {value} dB cleaner of grain than its surroundings.", _H),
-    Row("sharpness", "sharpness", -1, (0.6, 0.9, 1.4), "octaves",
+    Row("sharpness", "sharpness", -1, (0.6, 1, 1.5), "octaves",
         "The region is {value} octaves softer than its surroundings.", _H),
     Row("sharpness", "sharpness", 1, (0.8, 1.1, 1.5), "octaves",
         "The region is {value} octaves sharper than its surroundings.", _H),
-    Row("seam", "seam", 1, (13, 18, 24), "L*",
-        "A step of {value} L* follows the region's edge.", _H),
-    Row("texture_loss", "texture_loss", 1, (0.56, 0.75, 0.9), "%",
-        "The region lacks {value} % of the fine texture that its surroundings and the source have.", _N, 100),
-    Row("blocking", "blocking", 1, (0.5, 1.2, 2.5), "L*",
+    Row("seam", "seam", 1, (4, 8, 18), "L*",
+        "A step of {value} L* follows the region's edge.", _H, replaced=3.5),
+    Row("texture_loss", "texture_loss", 1, (0.42, 0.55, 0.65), "%",
+        "The region lacks {value} % of the fine texture that its surroundings and the source have.", _N, 100, 1.5),
+    Row("blocking", "blocking", 1, (0.6, 1.2, 2.5), "L*",
         "The region shows an 8-pixel block grid with steps of {value} L*.", _N),
-    Row("ghosting", "ghosting", 1, (0.23, 0.35, 0.5), "%",
+    Row("ghosting", "ghosting", 1, (0.22, 0.35, 0.5), "%",
         "A faint copy of what was there before shows through in {value} % of the region's structure.", _N, 100),
-    Row("repetition", "repetition", 1, (0.27, 0.4, 0.55), "%",
+    Row("repetition", "repetition", 1, (0.3, 0.42, 0.55), "%",
         "The region repeats its own pattern with a correlation of {value} %.", _N, 100),
     Row("drift_structure", "drift_structure", 1, (0.06, 0.12, 0.22), "%",
         "Outside the region the structure differs by {value} %, most in the {place}.", _P, 100),
@@ -100,22 +109,30 @@ def hue_name(a: float, b: float) -> str:
     return _HUES[int(np.argmin(apart))]
 
 
-def find(measurements: Measurements, regions: Sequence[Region], size: tuple[int, int]) -> tuple[Finding, ...]:
+def find(
+    measurements: Measurements,
+    regions: Sequence[Region],
+    size: tuple[int, int],
+    asked: Collection[str] = (),
+) -> tuple[Finding, ...]:
     """What stands out, most severe first, equally severe ones by how far they exceed their threshold.
 
     Args:
         measurements: of the pair in the working frame.
         regions: the edited regions, largest first, in pixels of the edited image.
         size: (height, width) of the edited image.
+        asked: kinds that the prompt asked for and that therefore are no finding; see `completion.asked_kinds`.
     """
     found: list[tuple[int, float, Finding]] = []
     for row in ROWS:
         raw = measurements.number(row.measurement)
-        if raw is None or row.sign * raw < row.thresholds[0]:
+        limits = row.limits(measurements.kept)
+        if raw is None or row.kind in asked or row.sign * raw < limits[0]:
             continue
         value = row.sign * raw
-        rank = sum(value >= threshold for threshold in row.thresholds) - 1
-        excess = value / row.thresholds[rank]
+        rank = sum(value >= limit for limit in limits) - 1
+        # A softer region has less texture by that alone: among equals the blur is the cause and comes first.
+        excess = 0.0 if row.kind == "texture_loss" else value / limits[rank]
         found.append((rank, excess, _finding(row, value, SEVERITIES[rank], measurements, regions, size)))
     found.sort(key=lambda item: (-item[0], -item[1]))
     return tuple(finding for _, _, finding in found)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli.compact.planes import BLOCK, MIN_BLOCKS, Areas, Plane
+from piqa_cli.compact.planes import BLOCK, MIN_BLOCKS, Areas, Plane, Planes
 
 _RIM = 12  # pixels to either side of the edge where a seam is looked for
 _REPEAT_SIDE = 128  # longest side of the crop in which repetition is looked for
@@ -56,23 +56,39 @@ def blocking(light: Plane, areas: Areas) -> float:
     return excess(areas.inside) - excess(areas.outside)
 
 
-def ghosting(now: Plane, before: Plane, areas: Areas) -> float | None:
-    """Share of the region's strongly structured source pixels whose block keeps a faint copy of them.
+def ghosting(now: Planes, before: Planes, areas: Areas) -> float | None:
+    """Share of the region's strongly structured source pixels of which a faint copy remains, 0..1.
 
-    Faint: correlation above 0.5 with 8 to 50 % of the amplitude, in windows of 15 x 15 pixels.
+    Faint: correlation above 0.5 with 8 to 50 % of the amplitude, in windows of 15 x 15 pixels of the band-pass.
+    None where the source had too little structure there. A region that was only blurred, darkened or faded
+    holds what it held: it has no ghost.
     """
     window = (15, 15)
-    power = cv2.blur(before * before, window)
+    power = cv2.blur(before.band * before.band, window)
     strong = areas.inside & (power > 4.0)
     total = int(np.count_nonzero(strong))
     if total < BLOCK * BLOCK * MIN_BLOCKS:
         return None
-    cross = cv2.blur(now * before, window)
-    own = cv2.blur(now * now, window)
+    if _same_content(now.lab_blocks[..., 0][areas.inside_blocks], before.lab_blocks[..., 0][areas.inside_blocks]):
+        return 0.0
+    cross = cv2.blur(now.band * before.band, window)
+    own = cv2.blur(now.band * now.band, window)
     gain = cross / np.maximum(power, 1e-3)
     alike = cross / np.sqrt(np.maximum(power * own, 1e-3))
     ghost = strong & (alike > 0.5) & (gain > 0.08) & (gain < 0.5)
     return float(np.count_nonzero(ghost)) / total
+
+
+def _same_content(now: Plane, before: Plane) -> bool:
+    """Whether block means follow the source's in their own contrast, or scaled as a change of exposure scales them."""
+    a, b = now - now.mean(), before - before.mean()
+    power = float(b @ b)
+    if power < 1e-6:
+        return False
+    gain = float(a @ b) / power
+    if gain * np.sqrt(power) < 0.9 * float(np.sqrt(a @ a)):
+        return False
+    return gain > 0.6 or abs(gain - float(now.mean()) / max(1.0, float(before.mean()))) < 0.15
 
 
 def repetition(light: Plane, was: Plane, inside: NDArray[np.bool_]) -> float | None:
