@@ -9,7 +9,7 @@ import typer
 from piqa_cli.cli import assess, batch, models, options, schema, synth, train
 from piqa_cli.cli.run import Run, report, terminate_like_interrupt
 from piqa_cli.cli.streams import CLOSED_PIPE_STATUS, abandon_stdout, prepare
-from piqa_cli.errors import UsageError
+from piqa_cli.errors import OutputError, UsageError
 
 app = typer.Typer(
     name="piqa",
@@ -36,9 +36,11 @@ def main() -> None:
         status = app(sys.argv[1:], prog_name="piqa", obj=Run(), standalone_mode=False)
     except typer.TyperException as error:  # what the parser says; what commands raise has become a status by now
         status = _usage_error(error)
-    except BrokenPipeError:  # `piqa --help | head -1`
+    except OSError as error:  # the help could not be written
         abandon_stdout()
         status = CLOSED_PIPE_STATUS
+        if not isinstance(error, BrokenPipeError):
+            status = report(OutputError(f"standard output cannot be written: {error.strerror}"))
     sys.exit(status or 0)
 
 
@@ -47,5 +49,5 @@ def _usage_error(error: typer.TyperException) -> int:
     message = error.format_message().replace("Value error, ", "").strip().rstrip(".")
     if message:  # without: `piqa` alone, which has shown its help
         path = getattr(getattr(error, "ctx", None), "command_path", "piqa")
-        report(UsageError(message, hint=f"see `{path} --help`"))
+        return report(UsageError(message, hint=f"see `{path} --help`"))
     return error.exit_code

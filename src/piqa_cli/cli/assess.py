@@ -90,9 +90,9 @@ def _judge(run: Run, pair: Pair, overlay: str | None) -> tuple[Outcome, PiqaErro
             return failure(pair, error), error
         raise
     if overlay is not None:
-        from piqa_cli.overlay import draw_overlay
+        from piqa_cli.overlay import save_overlay
 
-        draw_overlay(loaded, outcome, overlay)
+        save_overlay(loaded, outcome, overlay)
     return outcome, None
 
 

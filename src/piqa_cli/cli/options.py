@@ -29,18 +29,16 @@ def _print_version(asked: bool) -> None:
     if asked:
         from piqa_cli import __version__
 
-        emit(f"piqa {__version__}\n")
+        with guarded(Run()):
+            emit(f"piqa {__version__}\n")
         raise typer.Exit
 
 
-_DEVICE: Options = {
+MODEL: Options = {
+    "model": _option(str | None, "--model", "-m", metavar="NAME", help="Who judges.", rich_help_panel=_MODEL),
     "device": _option(
         str | None, "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.", rich_help_panel=_MODEL
     ),
-}
-MODEL: Options = {
-    "model": _option(str | None, "--model", "-m", metavar="NAME", help="Who judges.", rich_help_panel=_MODEL),
-    **_DEVICE,
     "dtype": _option(
         str | None, "--dtype", metavar="auto|fp32|bf16|fp16", help="Its precision.", rich_help_panel=_MODEL
     ),
@@ -51,7 +49,6 @@ SEED: Options = {
         int | None, "--seed", min=0, metavar="N", help="Of everything random; 0 by default.", rich_help_panel=_RUN
     ),
 }
-DEVICE_AND_SEED: Options = {**_DEVICE, **SEED}
 RESULTS: Options = {
     "format": _option(Literal["table", "json", "jsonl", "csv"] | None, "--format", "-f", help="Of the results."),
     "explain": _option(bool | None, "--explain/--no-explain", help="With or without sentences."),

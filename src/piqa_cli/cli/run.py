@@ -67,8 +67,7 @@ def guarded(run: Run) -> Iterator[None]:
     except typer.Exit:  # a RuntimeError: it must pass before the last clause
         raise
     except PiqaError as error:
-        report(error, debug=run.settings.debug)
-        raise typer.Exit(error.exit_status) from error
+        raise typer.Exit(report(error, debug=run.settings.debug)) from error
     except KeyboardInterrupt as error:
         word, status = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         say(f"piqa: {word} {run.progress}")
@@ -81,8 +80,8 @@ def guarded(run: Run) -> Iterator[None]:
         raise typer.Exit(INTERNAL_ERROR) from error
 
 
-def report(error: PiqaError, *, debug: bool = False) -> None:
-    """The error as one line, what was expected and found where the message lacks it, and what to do."""
+def report(error: PiqaError, *, debug: bool = False) -> int:
+    """Tells the error in one line, with what was expected and found, and what to do; gives its exit status."""
     if debug:
         _traceback(error)
     line = printable(error.message)
@@ -94,6 +93,7 @@ def report(error: PiqaError, *, debug: bool = False) -> None:
     say(f"piqa: error: {line} [{error.code}]")
     if error.hint:
         say(f"  hint: {printable(error.hint)}")
+    return error.exit_status
 
 
 def _report_internal(error: Exception, *, debug: bool) -> None:

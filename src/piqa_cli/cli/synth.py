@@ -45,10 +45,11 @@ def synth(
     if os.path.exists(out) and (not os.path.isdir(out) or os.listdir(out)):
         raise UsageError(f"OUT: '{printable(out)}' exists and is not an empty folder", file=out, hint="choose another")
 
-    from piqa_cli.synthesis import PhotoLibrary, find_family, make_sample, write_folder
+    from piqa_cli.synthesis import FAMILIES, PhotoLibrary, make_sample, write_folder
 
-    if family is not None:
-        find_family(family)
+    names = [known.name for known in FAMILIES]
+    if family is not None and family not in names:
+        raise UsageError(f"--family: there is none called '{printable(family)}'", hint=f"one of {', '.join(names)}")
     library = PhotoLibrary(photos)
     first = run.settings.seed * SEED_STEP
     with progress_bar(run.settings, count, "pairs") as advance:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from piqa_cli.cli.options import DEVICE_AND_SEED, command
+from piqa_cli.cli.options import SEED, command
 from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, UsageError
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Train an assessor.")
 
 
 @app.command("compact")
-@command(DEVICE_AND_SEED)
+@command(SEED)
 def train_compact(
     run: Run,
     photos: Annotated[str, typer.Option("--photos", metavar="DIR", help="Photos to make edits from.")],
@@ -30,7 +30,7 @@ def train_compact(
     stages: Annotated[str, typer.Option("--stages", help="Which stages, in this order.")] = "encode,ground,score",
     steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per stage.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Pairs per step.")] = None,
-    size: Annotated[int, typer.Option("--size", min=64, metavar="N", help="Side of the training pictures.")] = 256,
+    size: Annotated[int, typer.Option("--size", min=64, metavar="N", help="Side of the training pictures.")] = 320,
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0, metavar="N", help="Stop with a checkpoint after this long.")
     ] = None,
@@ -69,7 +69,6 @@ def train_compact(
         resume=resume,
         overwrite=overwrite,
         threads=threads,
-        device=run.settings.device,
     )
     run.progress = f"during training; go on with --resume --out {printable(out)}"
 

@@ -25,7 +25,6 @@ class TrainSettings:
         resume: go on from the checkpoint in `out`.
         overwrite: begin anew although `out` holds a run.
         threads: of the numeric libraries; None leaves them their own choice.
-        device: auto, cpu, cuda, cuda:N or mps.
     """
 
     photos: str
@@ -35,10 +34,9 @@ class TrainSettings:
     stages: tuple[str, ...] = STAGES
     steps: int | None = None
     batch_size: int | None = None
-    size: int = 256
+    size: int = 320
     seed: int = 0
     minutes: float | None = None
     resume: bool = False
     overwrite: bool = False
     threads: int | None = None
-    device: str = "auto"
