@@ -282,7 +282,7 @@ def test_black_picture_does_not_match(source: Pixels) -> None:
 
 def test_scene_made_anew_in_the_same_composition_matches_without_a_motion(source: Pixels) -> None:
     rng, ys, xs = np.random.default_rng(0), *np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
-    wobble = [cv2.GaussianBlur(rng.normal(size=SIZE).astype(np.float32), (0, 0), 6) * 70 for _ in range(2)]
+    wobble = [cv2.GaussianBlur(rng.normal(size=SIZE).astype(np.float32), (0, 0), 6) * 110 for _ in range(2)]
     remade = np.asarray(cv2.remap(source, xs + wobble[0], ys + wobble[1], cv2.INTER_LINEAR), np.uint8)
     noise = rng.normal(0, 20, remade.shape)
     found = run(source, np.asarray(np.clip(remade + noise, 0, 255), np.uint8))
