@@ -92,6 +92,7 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
         kind = KINDS.index(str(sample.kind))
         # Where the whole picture changed, or is another one, there is no outline to learn.
         weight = np.full(sample.mask.shape, KINDS[kind] in ("no_change", "local_edit"), np.uint8)
+        weight[sample.drift_mask] = 0  # changed as well, though nobody asked for it: neither edit nor untouched
         return Framed(sample.source, sample.edited, sample.mask.astype(np.uint8), weight, kind)
 
 
