@@ -90,7 +90,7 @@ def test_any_name_a_file_can_have_is_read(
     quick_piqa: RunPiqa, files: Pictures, tmp_path: Path, name: str | bytes
 ) -> None:
     path = os.path.join(os.fsencode(tmp_path), os.fsencode(name))
-    shutil.copy(files.edited, path)
+    shutil.copy(os.fsencode(files.edited), path)
     done = quick_piqa("assess", "--format", "json", "--", files.source, os.fsencode(name), cwd=tmp_path)
     assert done.status == 0, done.err
     assert os.fsencode(done.json()["pair"]["edited"]["path"]) == os.fsencode(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,12 +47,18 @@ def test_a_batch_says_of_a_pair_what_assess_says(
 ) -> None:
     folder = make_batch(2)
     (folder / "edited" / "p1.png").write_bytes(b"")
+    rows = [
+        {
+            "source": str(files.source),
+            "edited": str(files.edited),
+            "mask": str(files.mask),
+            "prompt": "Repaint the disc",
+        },
+        {"source": "source/p0.png", "edited": "edited/p0.png"},
+        {"source": "source/p1.png", "edited": "edited/p1.png"},
+    ]
     manifest = folder / "list.jsonl"
-    row = f'{{"source": "{files.source}", "edited": "{files.edited}", "mask": "{files.mask}", "prompt": "Repaint the disc"}}'
-    manifest.write_text(
-        row + '\n{"source": "source/p0.png", "edited": "edited/p0.png"}\n'
-        '{"source": "source/p1.png", "edited": "edited/p1.png"}\n'
-    )
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = piqa("batch", manifest)
     assert done.status == 6
     first, second, third = done.rows()

@@ -133,8 +133,9 @@ def watch(home: Path, *arguments: str | Path, streams: tuple[str, ...], **extra:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     env = environment(home, stand_in=True, extra={"TERM": "xterm-256color", **extra})
-    where = {name: theirs if name in streams else subprocess.PIPE for name in ("stdout", "stderr")}
-    process = subprocess.Popen([*COMMAND, *arguments], env=env, cwd=home, stdin=subprocess.DEVNULL, **where)
+    out_to, err_to = (theirs if name in streams else subprocess.PIPE for name in ("stdout", "stderr"))
+    command = [*COMMAND, *arguments]
+    process = subprocess.Popen(command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out_to, stderr=err_to)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
