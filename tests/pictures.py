@@ -1,7 +1,7 @@
 """Pictures for tests: drawn here, written in every format, colour mode and broken form that piqa has to expect.
 
-Nothing comes from a photo. `photo` gives an array, `save` writes one by the name's suffix, `FORMS` lists pictures
-in unusual modes with the array they must decode to, `BROKEN` lists files that must be refused and with which code.
+Nothing comes from a photo. `photo` gives an array, `edit` changes a part of it, `save` writes it by the name's
+suffix; `BROKEN` lists files that must be refused, and with which code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 _FORMATS = {".jpg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG2000", ".ppm": "PPM", ".pgm": "PPM"}
+_QUALITY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95},
+    "PNG": {"compress_level": 1},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 90, "speed": 9},
+}
 ORIENTATION = 0x0112
 
 
@@ -26,7 +32,7 @@ def photo(width: int = 96, height: int = 64, seed: int = 0) -> Pixels:
     """A scene-like picture, height x width x 3: a graded sky, a few discs and boxes, fine grain."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    top, bottom = rng.uniform(60, 200, (2, 3))
+    top, bottom = rng.uniform(60, 200, (2, 3)).astype(np.float32)
     scene = top + (bottom - top) * (y / height)[..., None] + 12 * np.sin(x / width * 9)[..., None]
     for _ in range(5):
         colour = rng.uniform(20, 235, 3)
@@ -39,8 +45,9 @@ def photo(width: int = 96, height: int = 64, seed: int = 0) -> Pixels:
         if rng.random() < 0.5:
             inside = (abs(x - centre_x) < size) & (abs(y - centre_y) < 0.7 * size)
         scene[inside] = colour
-    scene += rng.normal(0, 2, (height, width, 1))
-    return np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+    scene += 2 * rng.standard_normal((height, width, 1), dtype=np.float32)
+    pixels: Pixels = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def edit(
@@ -72,11 +79,7 @@ def encode(pixels: NDArray[Any] | Image.Image, suffix: str = ".png", **options: 
     """The file as bytes. JPEG and friends at high quality unless told otherwise; WebP lossless."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     name = _FORMATS.get(suffix, suffix.lstrip(".").upper())
-    defaults: dict[str, Any] = {
-        "JPEG": {"quality": 95},
-        "WEBP": {"lossless": True},
-        "AVIF": {"quality": 90, "speed": 9},
-    }.get(name, {})
+    defaults = _QUALITY.get(name, {})
     stream = io.BytesIO()
     image.save(stream, name, **(defaults | options))
     return stream.getvalue()

@@ -218,8 +218,12 @@ def _same_bytes(first: BinaryIO, second: BinaryIO) -> bool:
 
 
 def _digest(file: ImageFile, policy: ImagePolicy) -> bytes:
-    picture, _ = _decode_srgb(file, policy, Reduction(), Conversions())
-    digest = hashlib.blake2b()
-    for top in range(0, picture.height, _STRIP_ROWS):
-        digest.update(picture.crop((0, top, picture.width, min(picture.height, top + _STRIP_ROWS))).tobytes())
+    """A hash of the pixels at full size; converted in strips, so that only the file's own pixels are held whole."""
+    decoded = file.decode()
+    with file.guard():
+        picture = decoded.upright(to_eight_bits(decoded.image, decoded.layout, Conversions()), [])
+        digest = hashlib.blake2b()
+        for top in range(0, picture.height, _STRIP_ROWS):
+            strip = picture.crop((0, top, picture.width, min(picture.height, top + _STRIP_ROWS)))
+            digest.update(to_srgb(strip, decoded.profile, policy.background, Conversions()).tobytes())
     return digest.digest()
