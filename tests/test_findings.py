@@ -55,7 +55,7 @@ def test_thresholds_rise_and_rows_of_one_kind_have_opposite_signs() -> None:
 
 
 def test_the_most_severe_comes_first_and_ties_go_to_the_larger_excess() -> None:
-    found = find(Measurements(size=SIZE, area_fraction=0.1, exposure=9.5, noise=40.0, seam=30.0), [HERE], SIZE)
+    found = find(Measurements(size=SIZE, area_fraction=0.1, exposure=11.5, noise=40.0, seam=30.0), [HERE], SIZE)
     assert [(f.kind, f.severity) for f in found] == [("noise", "severe"), ("seam", "severe"), ("exposure", "slight")]
 
 
