@@ -14,6 +14,7 @@ from piqa_cli import images, pipeline
 from piqa_cli.errors import DeviceError, InputError, ModelError
 from piqa_cli.images import ImagePolicy, LoadedPair
 from piqa_cli.pipeline import assess_pair, assess_pairs, failure
+from piqa_cli.prefetch import Prefetch
 from piqa_cli.schema import Assessment, ErrorInfo, Failure, Outcome, Pair
 
 
@@ -157,6 +158,33 @@ def test_a_failure_is_not_held_back_by_the_pair_after_it(folder: Path, monkeypat
     assert not release.is_set()
     release.set()
     assert next(outcomes).id == "0"
+
+
+def test_a_pair_is_not_held_back_by_a_slower_one_after_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    real = images.load_pair
+
+    def second_is_stuck(one: Pair, policy: ImagePolicy, *, stdin: None = None) -> LoadedPair:
+        if one.id == "1":
+            assert release.wait(10), "the first was held back until the second was decoded"
+        return real(one, policy)
+
+    monkeypatch.setattr(pipeline, "load_pair", second_is_stuck)
+    outcomes = assess_pairs([pair(folder, 0), pair(folder, 1)], FakeAssessor(), workers=2, batch_size=8)
+    assert next(outcomes).id == "0"
+    release.set()
+    assert next(outcomes).status == "ok"
+
+
+def test_a_failure_does_not_wait_for_the_model_to_judge_a_pair_that_is_ready(folder: Path) -> None:
+    items: list[Pair | Failure] = [unpaired("a"), unpaired("b"), pair(folder, 0)]
+    prefetch = Prefetch(items, images.load_pair, workers=1, ahead=5)
+    assert [item.pair.id for item in prefetch.take(8)] == ["a"]
+    time.sleep(0.5)  # all is ready now
+    assert [item.pair.id for item in prefetch.take(8)] == ["b"]
+    assert [item.pair.id for item in prefetch.take(8)] == ["0"]
+    assert prefetch.take(8) == []
+    prefetch.close()
 
 
 def test_pairs_are_read_no_further_ahead_than_the_bound(folder: Path) -> None:

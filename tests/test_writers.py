@@ -6,6 +6,8 @@ import io
 import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +153,22 @@ def test_a_full_disk_leaves_only_whole_rows(
     assert caught.value.code == "E_OUTPUT"
     assert caught.value.found == os.strerror(errno.EFBIG)
     assert "rows written so far are whole" in str(caught.value.hint)
+
+
+def test_standard_error_in_the_same_file_is_not_cut_off(tmp_path: Path) -> None:
+    """`piqa batch ... > log 2>&1`: the file is not ours alone."""
+    code = (
+        "import sys; from records import ORDINARY; from piqa_cli.writers import open_writer\n"
+        "with open_writer('json', sys.stdout) as writer:\n"
+        "    for _ in range(2):\n"
+        "        writer.write(ORDINARY); print('a note', file=sys.stderr, flush=True)\n"
+    )
+    path = tmp_path / "log"
+    with path.open("ab") as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, stderr=log, cwd=GOLDEN.parent, check=True)
+    text = path.read_text()
+    assert text.count("a note\n") == 2
+    assert len(json.loads(text.replace("a note\n", ""))) == 2
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
