@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import platform
 import statistics
 import subprocess
@@ -37,7 +38,7 @@ Row = tuple[str | float | int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to print: a heading, column names, and rows of text and numbers."""
+    """A table to print: a heading, column names, and rows of text and numbers; NaN is printed like None."""
 
     title: str
     columns: tuple[str, ...]
@@ -51,14 +52,22 @@ class Table:
         return "\n".join([*lines, "", self.note] if self.note else lines) + "\n"
 
 
+def _missing(value: str | float | None) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
 def _cell(value: str | float | None) -> str:
-    if value is None:
+    if _missing(value):
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _without_nan(row: Row) -> Row:
+    return tuple(None if _missing(value) else value for value in row)  # JSON has no NaN
 
 
 def parser(description: str | None, *, data: bool = True) -> argparse.ArgumentParser:
@@ -79,7 +88,7 @@ def publish(tables: Sequence[Table], path: Path | None) -> None:
         print(table.markdown(), flush=True)
     if path is not None:
         payload = [
-            {"title": t.title, "note": t.note, "rows": [dict(zip(t.columns, row, strict=True)) for row in t.rows]}
+            {"title": t.title, "note": t.note, "columns": t.columns, "rows": [_without_nan(row) for row in t.rows]}
             for t in tables
         ]
         path.write_text(json.dumps({"machine": platform.platform(), "tables": payload}, indent=2) + "\n", "utf-8")

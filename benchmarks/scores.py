@@ -108,9 +108,9 @@ def table(rated: Sequence[Rated], scope: str) -> common.Table:
     for index, (dimension, _) in enumerate(RATINGS):
         score = np.array([r.scores[index] for r in chosen])
         rating = np.array([r.ratings[index] for r in chosen])
-        both, rated_rows = np.isfinite(score) & np.isfinite(rating), np.isfinite(rating)
+        both = np.isfinite(score) & np.isfinite(rating)
         interval = bootstrap_interval(srcc, score[both], rating[both], group=clusters[both])
-        others = [srcc(values[rated_rows], rating[rated_rows]) for values in (similarity, area)]
+        others = [srcc(values[both], rating[both]) for values in (similarity, area)]
         between = f"{interval.low:.2f} .. {interval.high:.2f}"
         rows.append((dimension.value, srcc(score[both], rating[both]), between, int(both.sum()), *others))
     columns = ("dimension", "SRCC", "95 % interval", "n", "SSIM in the region", "smaller region")
