@@ -77,7 +77,14 @@ ORDER = (
 
 # Modules that may import these at module level; anywhere else inside functions only, or not at all.
 TENSORS = {"torch", "transformers", "safetensors"}
-TENSOR_MODULES = ("compact.config", "compact.network", "compact.weights_file", "compact.assessor", "training.*")
+TENSOR_MODULES = (
+    "compact.config",
+    "compact.network",
+    "compact.weights_file",
+    "compact.grounding",
+    "compact.assessor",
+    "training.*",
+)
 
 # What `piqa --help`, `--version` and usage errors must not load.
 HEAVY = ("torch", "transformers", "numpy", "scipy", "PIL", "cv2", "pydantic", "safetensors", "huggingface_hub")
