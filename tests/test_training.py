@@ -59,16 +59,20 @@ def test_change_loss_pulls_on_empty_masks_and_ignores_unknown_pixels() -> None:
     assert change_loss(logits, empty, torch.zeros(1, 1, 4, 4)) == 0
 
 
-def batches(first: int, last: int) -> Iterator[Tensor]:
+def batches(first: int, last: int) -> Iterator[dict[str, Tensor]]:
     for step in range(first, last):
-        yield torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        yield {"x": torch.randn(8, 3, generator=torch.Generator().manual_seed(step))}
 
 
 def run(folder: Path, plan: Plan) -> nn.Linear:
     torch.manual_seed(0)
     folder.mkdir(exist_ok=True)
     module = nn.Linear(3, 1)
-    fit(plan, module, lambda x: {"error": (module(x) - x.sum(1, keepdim=True)).square().mean()}, batches, folder, print)  # type: ignore[operator]
+
+    def error(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"error": (module(batch["x"]) - batch["x"].sum(1, keepdim=True)).square().mean()}
+
+    fit(plan, module, error, batches, folder, print)
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     from piqa_cli.assessor import Assessor
+
+_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,10 @@ MODELS: dict[str, ModelEntry] = {
         name="compact",
         version="1.0",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=0,
+        parameters=3438158,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="",
+        sha256="e8649fc26c36d54a8a33e27b7aaac815b50b47af853a3da1242308630f171a51",
     ),
 }
 
@@ -64,15 +67,13 @@ def verify(name: str) -> str:
     Raises:
         ModelError: the weights are missing, or not those the registry names (code E_MODEL_HASH).
     """
-    from piqa_cli.compact.weights_file import WEIGHTS, sha256
-
     entry = find_model(name)
-    found = sha256(entry.weights)
+    found = _sha256(entry.weights)
     if found != entry.sha256:
         raise ModelError(
             f"the weights of '{name}' are not the ones that were released",
             code="E_MODEL_HASH",
-            file=str(entry.weights / WEIGHTS),
+            file=str(entry.weights / _WEIGHTS),
             expected=entry.sha256,
             found=found,
             hint="install piqa-cli again",
@@ -101,17 +102,31 @@ def open_assessor(
     if entry is None and not folder.is_dir():
         find_model(model)
 
+    import torch
+
     from piqa_cli.compact.assessor import CompactAssessor
-    from piqa_cli.compact.weights_file import load_model, sha256
+    from piqa_cli.compact.weights_file import load_model
 
     target = _device(device)
-    network = load_model(folder).to(target)
+    network = load_model(folder)
+    torch.nn.Module.to(network, target)
     info = ModelInfo(
         name=entry.name if entry else folder.resolve().name,
         version=entry.version if entry else _version(folder),
-        weights_sha256=sha256(folder),
+        weights_sha256=_sha256(folder),
     )
     return CompactAssessor(network, info, target, _dtype(dtype, target))
+
+
+def _sha256(folder: Path) -> str:
+    """SHA-256 of the weights file, as it stands in every record."""
+    try:
+        with (folder / _WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the weights: {error.strerror}", file=str(folder / _WEIGHTS), hint="install piqa-cli again"
+        ) from error
 
 
 def _version(folder: Path) -> str:

@@ -265,5 +265,11 @@ def score(
         raise ValueError(f"{dimension.value} is not finite: {value}")
     clamped = min(scale.high, max(scale.low, value))
     return Score(
-        value=clamped, spread=spread, level=scale.level(clamped), low=scale.low, high=scale.high, reason=reason, code=code
+        value=clamped,
+        spread=spread,
+        level=scale.level(clamped),
+        low=scale.low,
+        high=scale.high,
+        reason=reason,
+        code=code,
     )

@@ -25,6 +25,7 @@ from piqa_cli.schema import Dimension, Edit, Kind, ModelInfo, Region
 
 _HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standard deviations
 
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CompactGrounding(Grounding):
     """A grounding with what the quality branch needs of it: the frame, and what `drift` pooled outside the region."""
@@ -110,9 +111,7 @@ class CompactAssessor:
         )
         return _Found(Grounding(edit, registration.alignment, regions, mask, registration, tuple(warnings)), raw)
 
-    def _kind(
-        self, pair: LoadedPair, frame: Frame, mask: NDArray[np.bool_], kinds: NDArray[np.float32]
-    ) -> Kind:
+    def _kind(self, pair: LoadedPair, frame: Frame, mask: NDArray[np.bool_], kinds: NDArray[np.float32]) -> Kind:
         if pair.identical:
             return Kind.NONE
         if not frame.registration.matches:
@@ -136,12 +135,16 @@ class CompactAssessor:
             return []
         with _memory_errors():
             judged = self._judge(own)
-        return [judge(pair, g, g.frame, self._levels(judged, i)) for i, (pair, g) in enumerate(zip(pairs, own, strict=True))]
+        return [
+            judge(pair, g, g.frame, self._levels(judged, i)) for i, (pair, g) in enumerate(zip(pairs, own, strict=True))
+        ]
 
     def _judge(self, groundings: Sequence[CompactGrounding]) -> Judged:
         side = self.model.config.crop_side
         crops = [crop_region(g.frame, g.mask, side) for g in groundings]
-        source, edited = (to_tensor([getattr(crop, name) for crop in crops], self.device) for name in ("source", "edited"))
+        source, edited = (
+            to_tensor([getattr(crop, name) for crop in crops], self.device) for name in ("source", "edited")
+        )
         mask = torch.from_numpy(np.stack([crop.mask for crop in crops]))[:, None].to(self.device)
         area = torch.tensor([[crop.area] for crop in crops], device=self.device)
         change, pixels = (torch.cat([g.outside[k] for g in groundings]) for k in (0, 1))
@@ -165,9 +168,7 @@ class CompactAssessor:
     ) -> list[str]:
         """Stage 3: sentences from the measured findings; nothing is generated that was not measured."""
         return [
-            explain(
-                g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment
-            )
+            explain(g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment)
             for p, g, j in zip(pairs, groundings, judgements, strict=True)
         ]
 

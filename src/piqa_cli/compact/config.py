@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 
-class CompactConfig(PreTrainedConfig):  # type: ignore[misc]
+class CompactConfig(PreTrainedConfig):
     """Configuration of `CompactModel`.
 
     Args:

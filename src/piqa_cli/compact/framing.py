@@ -46,7 +46,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """A square around the region: S x S x 3 uint8 twice, its mask S x S float32 in 0..1, the mask's share of the frame."""
+    """A square around the region: S x S x 3 uint8 twice, its mask S x S in 0..1, and the mask's share of the frame."""
 
     source: U8
     edited: U8
@@ -55,13 +55,20 @@ class Crop:
 
 
 def open_frame(
-    source: U8, edited: U8, *, source_size: tuple[int, int], edited_size: tuple[int, int], exclude: NDArray[np.bool_] | None
+    source: U8,
+    edited: U8,
+    *,
+    source_size: tuple[int, int],
+    edited_size: tuple[int, int],
+    exclude: NDArray[np.bool_] | None,
 ) -> Frame:
     """Scales both pictures to the working side and registers them.
 
     Args:
-        source, edited: H x W x 3 uint8 sRGB as loaded, sizes may differ.
-        source_size, edited_size: (height, width) of the files.
+        source: H x W x 3 uint8 sRGB as loaded.
+        edited: the same; its size may differ.
+        source_size: (height, width) of the source's file.
+        edited_size: (height, width) of the edited file.
         exclude: region known to be edited, at the edited picture's loaded size, or None.
     """
     small = resize_to_side(edited, WORKING_SIDE)
@@ -90,6 +97,7 @@ def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int) -> Crop:
     """The square around a region with some context, `side` pixels wide, from the finest pixels that help.
 
     Args:
+        frame: the registered pair.
         mask: the region, h x w of the working frame.
         side: width and height of the crop in pixels.
     """
@@ -103,9 +111,12 @@ def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int) -> Crop:
     left, top = _start((x0 + x1) / 2 * fine, size, width), _start((y0 + y1) / 2 * fine, size, height)
     source = _source_window(frame, left, top, size, fine) if native else _cut(frame.source, left, top, size)
     how = cv2.INTER_AREA if size > side else cv2.INTER_LINEAR
-    pictures = [cv2.resize(p, (side, side), interpolation=how) for p in (source, _cut(edited, left, top, size))]
+
+    def scaled(window: U8) -> U8:
+        return np.asarray(cv2.resize(window, (side, side), interpolation=how), np.uint8)
+
     seen = _mask_window(mask, left, top, size, fine, side)
-    return Crop(*(np.asarray(p, np.uint8) for p in pictures), seen, float(mask.mean()))
+    return Crop(scaled(source), scaled(_cut(edited, left, top, size)), seen, float(mask.mean()))
 
 
 def _start(centre: float, size: int, extent: int) -> int:
@@ -141,7 +152,9 @@ def _scaling(factor: float) -> NDArray[np.float64]:
     return np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
 
 
-def _mask_window(mask: NDArray[np.bool_], left: int, top: int, size: int, fine: float, side: int) -> NDArray[np.float32]:
+def _mask_window(
+    mask: NDArray[np.bool_], left: int, top: int, size: int, fine: float, side: int
+) -> NDArray[np.float32]:
     """The mask under a window given in pixels `fine` times finer than its own, S x S in 0..1."""
     matrix = _scaling(1 / fine) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]]) @ _scaling(size / side)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

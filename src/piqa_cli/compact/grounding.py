@@ -32,7 +32,7 @@ class Maps:
 
 
 def to_tensor(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """h x w x 3 uint8 pictures of one shape -> N x 3 x H x W in 0..1, padded to multiples of the stride."""
+    """Pictures of one shape, h x w x 3 uint8 -> N x 3 x H x W in 0..1, padded to multiples of the stride."""
     tensor = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float().div_(255)
     return _padded(tensor).contiguous(memory_format=torch.channels_last)
 
@@ -54,14 +54,14 @@ def ground_frames(model: CompactModel, frames: Sequence[Frame]) -> Maps:
 
 def threshold(model: CompactModel, probability: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:
     """The region of one frame: probability over the model's threshold, specks dropped, pinholes filled."""
-    mask = (probability > model.config.mask_threshold) & frame.registration.valid
+    mask: NDArray[np.bool_] = (probability > model.config.mask_threshold) & frame.registration.valid
     least = max(8, int(_SMALLEST_REGION * mask.size))
     for value in (True, False):
         count, labels, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=4)
         small = stats[:, cv2.CC_STAT_AREA] < least
         small[0] = False  # label 0 is everything else
         if count > 1 and small.any():
-            mask = np.where(small[labels], not value, mask)
+            mask[small[labels]] = not value
     return mask
 
 

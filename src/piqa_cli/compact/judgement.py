@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from piqa_cli.assessor import Grounding, Judgement
-from piqa_cli.compact.completion import verify
+from piqa_cli.compact.completion import asked_kinds, verify
 from piqa_cli.compact.features import measure
 from piqa_cli.compact.findings import find
 from piqa_cli.compact.framing import Frame
@@ -28,13 +28,16 @@ def judge(pair: LoadedPair, grounding: Grounding, frame: Frame, levels: Levels) 
     """Scores and findings of a grounded pair.
 
     Args:
+        pair: the pictures as loaded.
+        grounding: where they differ.
+        frame: the two pictures, registered, at working resolution.
         levels: what the network says of harmony, naturalness and preservation.
     """
     kind = grounding.edit.kind
     size = (pair.info.edited.height, pair.info.edited.width)
     measured = measure(frame.edited, frame.source, grounding.mask, frame.registration.valid)
-    changed = kind is not Kind.DIFFERENT and not pair.identical
-    findings = find(measured, grounding.regions, size) if changed else ()
+    edited = kind in (Kind.LOCAL, Kind.GLOBAL)
+    findings = find(measured, grounding.regions, size, asked_kinds(pair.info.prompt)) if edited else ()
     harmony, naturalness = (
         _region_score(pair, grounding, dimension, levels) for dimension in (Dimension.HARMONY, Dimension.NATURALNESS)
     )

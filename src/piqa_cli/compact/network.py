@@ -248,11 +248,11 @@ class QualityBranch(nn.Module):
         self.preservation = _head(3 * config.decoder_widths[2] + 15, config.bins)
 
     def _look(self, features: list[Tensor], mask: Tensor) -> Tensor:
-        size = mask.shape[-2:]
+        size = mask.shape[-2], mask.shape[-1]
         views = []
         for squeeze, x in zip(self.squeeze, features[1:], strict=True):
             y = squeeze(x)
-            fine = y.shape[-1] > size[-1]
+            fine = y.shape[-1] > size[1]
             views.append(F.adaptive_avg_pool2d(y, size) if fine else F.interpolate(y, size=size, mode="bilinear"))
         joined: Tensor = self.tower(self.join(torch.cat([*views, mask], 1)))
         return joined
@@ -260,8 +260,10 @@ class QualityBranch(nn.Module):
     def forward(
         self, source: list[Tensor], edited: list[Tensor], mask: Tensor, area: Tensor, change: Tensor, outside: Tensor
     ) -> Judged:
-        """Encoder maps of the crop of both images; the crop's mask N x 1 x S x S in 0..1; its area in the whole
-        picture N x 1 in 0..1; the whole picture's `change` features pooled by `drift` (outside).
+        """Judges from the encoder's maps of the crop of both images.
+
+        The crop's mask is N x 1 x S x S in 0..1, its area in the whole picture N x 1 in 0..1; `change` and
+        `outside` are what `drift` pooled over the whole picture.
         """
         small = F.adaptive_avg_pool2d(mask, (edited[3].shape[-2], edited[3].shape[-1]))
         weights = zones(small)
@@ -298,7 +300,7 @@ def drift(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tensor, T
     return change, torch.cat([*moments(blocks, coarse), top], 1)
 
 
-class CompactModel(PreTrainedModel):  # type: ignore[misc]
+class CompactModel(PreTrainedModel):
     """The whole network as a transformers model: `ground` first, then `judge` on a crop of what was found."""
 
     config_class = CompactConfig
@@ -309,7 +311,7 @@ class CompactModel(PreTrainedModel):  # type: ignore[misc]
         self.encoder = Encoder(config)
         self.decoder = ChangeDecoder(config)
         self.quality = QualityBranch(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own initialisation stands."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -48,7 +47,10 @@ def load_model(folder: Path) -> CompactModel:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         if config.get("model_type") != CompactConfig.model_type:
             raise ModelError(
-                "not a compact model", file=str(folder), expected=CompactConfig.model_type, found=str(config.get("model_type"))
+                "not a compact model",
+                file=str(folder),
+                expected=CompactConfig.model_type,
+                found=str(config.get("model_type")),
             )
         model = CompactModel(CompactConfig(**{k: v for k, v in config.items() if k != "model_type"}))
         tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
@@ -63,9 +65,12 @@ def load_model(folder: Path) -> CompactModel:
             expected="the tensors of this version of the network",
             found=f"{len(lacking)} missing, {len(unexpected)} unknown: {(lacking + unexpected)[:3]}",
         )
-    model.eval()
+    model.train(False)
     _fold(model)
-    return model.to(memory_format=torch.channels_last)
+    for weight in model.parameters():
+        if weight.ndim == 4:  # the layout in which processors convolve fastest
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def _fold(module: nn.Module) -> None:
@@ -77,9 +82,3 @@ def _fold(module: nn.Module) -> None:
                 child[0] = fuse_conv_bn_eval(convolution, child[1])
                 child[1] = nn.Identity()
         _fold(child)
-
-
-def sha256(folder: Path) -> str:
-    """SHA-256 of the weights file, as it stands in every record."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -23,7 +23,7 @@ from piqa_cli.compact.weights_file import save_model
 from piqa_cli.errors import UsageError
 from piqa_cli.training.loop import Plan, fit
 from piqa_cli.training.settings import TrainSettings
-from piqa_cli.training.stages import STAGES
+from piqa_cli.training.stages import STAGES, Task
 
 
 def train(settings: TrainSettings, report: Callable[[str], None] = print) -> bool:
@@ -41,7 +41,7 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    model = CompactModel(CompactConfig()).to(memory_format=torch.channels_last)
+    model = CompactModel(CompactConfig())
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     for number, stage in enumerate(STAGES):
         torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
@@ -52,13 +52,8 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
         model.train()
         task = stage.open_task(model, settings)
         plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline)
-
-        def step(batch: dict[str, Tensor], task=task) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
-            with _autocast():
-                losses: dict[str, Tensor] = task.losses(batch)
-            return losses
-
-        finished = fit(plan, task.parameters_of(), step, _batches(data, settings.batch_size or stage.batch_size), out, report)
+        batches = _batches(data, settings.batch_size or stage.batch_size)
+        finished = fit(plan, task.parameters_of(), _Step(task), batches, out, report)
         if finished and stage.finish is not None:
             stage.finish(model, settings)
         save_model(model, out / "model")
@@ -104,6 +99,17 @@ def _autocast() -> contextlib.AbstractContextManager[object]:
     """bfloat16 where the processor computes in it, else plain float32."""
     fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast("cpu", torch.bfloat16) if fast else contextlib.nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A task's losses, computed in the fastest number format that is safe."""
+
+    task: Task
+
+    def __call__(self, batch: dict[str, Tensor], /) -> dict[str, Tensor]:
+        with _autocast():
+            return self.task.losses(batch)
 
 
 def _single_thread(_: int) -> None:

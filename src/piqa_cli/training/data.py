@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from piqa_cli.align import register
 from piqa_cli.compact.network import KINDS
 from piqa_cli.synthesis.photos import PhotoLibrary
 from piqa_cli.synthesis.stream import make_sample
-from piqa_cli.training.edits import RatedEdit, load_mask, load_rgb
+from piqa_cli.training.edits import RatedEdit, decode_rgb, load_mask, load_rgb
 
 U8 = NDArray[np.uint8]
 _UNKNOWN_KIND = -100  # cross-entropy's own "do not count"
@@ -50,12 +51,12 @@ class PhotoCrops(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        pixels = cv2.imdecode(np.fromfile(self.files[rng.integers(len(self.files))], np.uint8), cv2.IMREAD_COLOR)
+        pixels = load_rgb(Path(self.files[int(rng.integers(len(self.files)))]))
         side = int(rng.uniform(0.55, 1.0) * min(pixels.shape[:2]))
         y, x = (int(rng.integers(0, extent - side + 1)) for extent in pixels.shape[:2])
         how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-        crop = cv2.resize(pixels[y : y + side, x : x + side], (self.size, self.size), interpolation=how)[..., ::-1]
-        return {"picture": to_tensor(crop[:, ::-1] if rng.random() < 0.5 else crop).contiguous()}
+        crop = cv2.resize(pixels[y : y + side, x : x + side], (self.size, self.size), interpolation=how)
+        return {"picture": to_tensor(np.asarray(crop[:, ::-1] if rng.random() < 0.5 else crop, np.uint8)).contiguous()}
 
 
 class ChangePairs(Dataset[dict[str, Tensor]]):
@@ -72,9 +73,9 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, index))
         draw = rng.random()
         if draw < 0.7 * self.real_share and self.masked:
-            framed = frame_edit(self.masked[rng.integers(len(self.masked))], rng, self.size)
+            framed = frame_edit(self.masked[int(rng.integers(len(self.masked)))], rng, self.size)
         elif draw < self.real_share and self.unmasked:
-            framed = frame_edit(self.unmasked[rng.integers(len(self.unmasked))], rng, self.size)
+            framed = frame_edit(self.unmasked[int(rng.integers(len(self.unmasked)))], rng, self.size)
         else:
             framed = self._synthetic(index)
         if rng.random() < 0.8:
@@ -114,19 +115,19 @@ def frame_edit(edit: RatedEdit, rng: np.random.Generator, size: int) -> Framed:
     mask, weight = _truth(edit, edited.shape[:2])
     side = int(rng.uniform(0.6, 1.0) * min(edited.shape[:2]))
     y, x = _window(mask, side, rng)
-    window = (slice(y, y + side), slice(x, x + side))
-    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    pictures = [cv2.resize(p[window], (size, size), interpolation=how) for p in (source, edited)]
-    maps = [cv2.resize(p[window], (size, size), interpolation=cv2.INTER_NEAREST) for p in (mask, weight)]
-    if rng.random() < 0.5:
-        pictures, maps = [p[:, ::-1] for p in pictures], [m[:, ::-1] for m in maps]
+    flip = rng.random() < 0.5
+
+    def seen(pixels: U8, how: int) -> U8:
+        part = cv2.resize(pixels[y : y + side, x : x + side], (size, size), interpolation=how)
+        return np.ascontiguousarray(part[:, ::-1] if flip else part, np.uint8)
+
+    smooth = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    pictures = [seen(pixels, smooth) for pixels in (source, edited)]
     for index in (0, 1):
         if rng.random() < 0.4:
-            pictures[index] = reencoded(np.ascontiguousarray(pictures[index]), rng)
-    kind = _kind(edit, mask, maps[0])
-    return Framed(
-        *(np.ascontiguousarray(p, np.uint8) for p in pictures), *(np.ascontiguousarray(m, np.uint8) for m in maps), kind
-    )
+            pictures[index] = reencoded(pictures[index], rng)
+    shown = seen(mask, cv2.INTER_NEAREST)
+    return Framed(pictures[0], pictures[1], shown, seen(weight, cv2.INTER_NEAREST), _kind(edit, mask, shown))
 
 
 def _truth(edit: RatedEdit, size: tuple[int, ...]) -> tuple[U8, U8]:
@@ -154,9 +155,7 @@ def _window(mask: U8, side: int, rng: np.random.Generator) -> tuple[int, int]:
     if mask.any():
         points = np.argwhere(mask)
         point = points[rng.integers(len(points))]
-        spans = [
-            (max(0, p - side + 1), min(limit, p)) for p, limit in zip(point.tolist(), limits, strict=True)
-        ]
+        spans = [(max(0, p - side + 1), min(limit, p)) for p, limit in zip(point.tolist(), limits, strict=True)]
     else:
         spans = [(0, limit) for limit in limits]
     y, x = (int(rng.integers(low, max(low, high) + 1)) for low, high in spans)
@@ -177,4 +176,4 @@ def reencoded(pixels: U8, rng: np.random.Generator) -> U8:
     """A JPEG or WebP round trip of random quality, H x W x 3 uint8 in and out."""
     suffix, flag = (".jpg", cv2.IMWRITE_JPEG_QUALITY) if rng.random() < 0.7 else (".webp", cv2.IMWRITE_WEBP_QUALITY)
     _, data = cv2.imencode(suffix, pixels[..., ::-1], [flag, int(rng.integers(40, 96))])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return decode_rgb(data)

@@ -112,9 +112,18 @@ def _box(text: str) -> tuple[float, float, float, float] | Literal["all", "none"
 
 def load_rgb(path: Path) -> NDArray[np.uint8]:
     """A training picture as H x W x 3 sRGB; the shipped tool reads pictures with `images`, not with this."""
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    return decode_rgb(np.fromfile(path, np.uint8), str(path))
+
+
+def decode_rgb(data: NDArray[np.uint8], name: str = "") -> NDArray[np.uint8]:
+    """An encoded picture as H x W x 3 sRGB.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if pixels is None:
-        raise InputError("cannot decode a training picture", code="E_DECODE", file=str(path))
+        raise InputError("cannot decode a training picture", code="E_DECODE", file=name)
     return np.ascontiguousarray(pixels[..., ::-1], np.uint8)
 
 

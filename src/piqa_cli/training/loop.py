@@ -27,7 +27,9 @@ CHECKPOINT_SECONDS = 60.0
 class StepFunction(Protocol):
     """One batch -> named losses; their sum is minimised."""
 
-    def __call__(self, batch: object, /) -> Losses: ...
+    def __call__(self, batch: dict[str, Tensor], /) -> Losses:
+        """The losses of one batch of named tensors."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,16 @@ def fit(
     plan: Plan,
     module: nn.Module,
     step_function: StepFunction,
-    batches: Callable[[int, int], Iterator[object]],
+    batches: Callable[[int, int], Iterator[dict[str, Tensor]]],
     folder: Path,
     report: Callable[[str], None],
 ) -> bool:
     """Trains `module`'s parameters that require gradients; True when the last step was reached.
 
     Args:
+        plan: for how long and how fast.
+        module: what is optimised and checkpointed.
+        step_function: gives the losses of a batch.
         batches: (first step, last step) -> the batches of those steps.
         folder: receives `<stage>.safetensors` (checkpoint) and `log.jsonl`.
         report: takes a line for the person who waits.
@@ -117,7 +122,7 @@ def fit(
             group["lr"] = plan.rate(step)
         losses = step_function(batch)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         for name, value in losses.items():

@@ -15,7 +15,9 @@ def change_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     Dice gives no gradient on an empty mask, so unedited pairs rest on the cross-entropy alone.
 
     Args:
-        logits: N x 1 x h x w. target: same, 0..1. weight: same, 0 where the truth is not known.
+        logits: N x 1 x h x w.
+        target: the same, 0..1.
+        weight: the same, 0 where the truth is not known.
     """
     logits = logits.float()
     probability = logits.sigmoid()

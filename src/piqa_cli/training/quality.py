@@ -42,7 +42,7 @@ class RatedCrop:
 @torch.inference_mode()
 def rated_crops(model: CompactModel, edits: Sequence[RatedEdit]) -> list[RatedCrop]:
     """Grounds every edit with the network as it is; a known mask stands for half of those that have one."""
-    model.eval()
+    model.train(False)
     answer = []
     for index, edit in enumerate(edits):
         source, edited = load_rgb(edit.source), load_rgb(edit.edited)
@@ -67,7 +67,7 @@ class QualityItems(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
-        real = [self._real(self.rated[rng.integers(len(self.rated))], rng) for _ in range(2)]
+        real = [self._real(self.rated[int(rng.integers(len(self.rated)))], rng) for _ in range(2)]
         samples = make_severity_pair(self.library, self.seed * 1_000_003 + index, _SYNTHETIC_SIDE, "train")
         made = [_synthetic(sample, self.side) for sample in samples]
         return {key: torch.stack([item[key] for item in real]) for key in real[0]} | {
@@ -144,7 +144,7 @@ class QualityTask:
         losses |= _severity_losses(made, flat["made_severities"])
         losses["faults"] = F.binary_cross_entropy_with_logits(made.faults.float(), flat["made_faults"])
         # Where the edit is worst is not known, only how bad it is: spread over the region.
-        target = F.adaptive_avg_pool2d(flat["made_mask"], made.artefacts.shape[-2:])
+        target = F.adaptive_avg_pool2d(flat["made_mask"], (made.artefacts.shape[-2], made.artefacts.shape[-1]))
         target = target * flat["made_severities"][:, 1, None, None, None]
         losses["artefacts"] = 0.3 * F.binary_cross_entropy_with_logits(made.artefacts.float(), target)
         return losses
@@ -182,7 +182,7 @@ def _order(logits: Tensor, badness: Tensor, margin: float) -> Tensor:
 @torch.inference_mode()
 def calibrate(model: CompactModel, rated: Sequence[RatedCrop]) -> tuple[float, float, float]:
     """Temperatures at which the 80 % intervals hold 80 % of held-out ratings: harmony, naturalness, preservation."""
-    model.eval()
+    model.train(False)
     rows: list[list[Tensor]] = [[], [], []]
     for item in rated:
         tensors = _crop_tensors(item.crop.source, item.crop.edited, item.crop.mask, item.crop.area)
@@ -206,4 +206,5 @@ def _temperature(logits: Tensor, truth: Tensor) -> float:
         spread = 1.2816 * ((p * levels.square()).sum(1) - mean.square()).clamp_min(0).sqrt()
         return float(((truth - mean).abs() <= spread).float().mean())
 
-    return min(np.geomspace(0.2, 5, 81).tolist(), key=lambda t: abs(coverage(t) - 0.8))
+    candidates: list[float] = np.geomspace(0.2, 5, 81).tolist()
+    return min(candidates, key=lambda t: abs(coverage(t) - 0.8))
