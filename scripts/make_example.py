@@ -1,7 +1,8 @@
 """Make the example pair in src/piqa_cli/examples from the CC0 photo `coffee.png`.
 
-The edit is an honest middling one: the spoon is removed by a diffusion inpainter that smears the saucer and
-the rim of the cup, and the patch comes out a little too bright. Run it as
+The edit is an honest middling one, made with the package's own synthesis: the spoon is removed by the `inpaint`
+family (classical, not a generative model), which smears the saucer and the rim of the cup, and the `exposure`
+family leaves the patch lit otherwise than its surroundings. Run it as
 
     python scripts/make_example.py path/to/coffee.png
 
@@ -12,12 +13,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from piqa_cli.synthesis import find_family
+from piqa_cli.synthesis.canvas import Canvas
 
 PHOTO_SHA256 = "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"
 OUTPUT = Path(__file__).parents[1] / "src" / "piqa_cli" / "examples"
@@ -36,7 +41,8 @@ HANDLE = (
     (402, 150),
     (378, 216),
 )
-BRIGHTENED = 1.13  # gain inside the patch: visible beside the original, not silly
+SEED = 4
+SMEAR, LIGHT = 0.8, 0.35  # severities: visible beside the original, not silly
 
 
 def spoon_mask(size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -48,10 +54,21 @@ def spoon_mask(size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def remove_spoon(photo: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photo (height x width x RGB) with the masked region inpainted and brightened."""
-    filled = cv2.inpaint(photo, mask, 9, cv2.INPAINT_TELEA).astype(np.float64) * BRIGHTENED
-    alpha = cv2.GaussianBlur(mask, (0, 0), 1.0).astype(np.float64)[..., None] / 255
-    return np.clip(alpha * filled + (1 - alpha) * photo + 0.5, 0, 255).astype(np.uint8)
+    """The photo (height x width x RGB) with the masked region inpainted and wrongly lit."""
+    region = mask > 0
+    canvas = Canvas(
+        picture=photo,
+        base=photo,
+        mask=region,
+        inner=region,
+        donor=photo,
+        grain=np.zeros(photo.shape, np.float32),
+        severity=SMEAR,
+        feather=2.0,
+    )
+    removed = find_family("inpaint").apply(np.random.default_rng(SEED), canvas)
+    lit = replace(canvas, base=removed, severity=LIGHT)
+    return find_family("exposure").apply(np.random.default_rng(SEED), lit)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.compact.explain import explain
 from piqa_cli.compact.framing import Frame, crop_region, open_frame, resize_mask
-from piqa_cli.compact.grounding import ground_frames, pool_outside, threshold, to_tensor
+from piqa_cli.compact.grounding import ground_frames, keeps_a_part, pool_outside, threshold, to_tensor
 from piqa_cli.compact.judgement import judge
 from piqa_cli.compact.network import KINDS, CompactModel, Judged
 from piqa_cli.errors import DeviceError
@@ -62,7 +62,7 @@ class CompactAssessor:
 
     def ground(self, pairs: Sequence[LoadedPair]) -> list[Grounding]:
         """Stage 1; pairs whose frames have one shape go through the network together."""
-        frames = [_frame(pair) for pair in pairs]
+        frames = [_frame(pair, pair.mask) for pair in pairs]
         answers: list[Grounding | None] = [None] * len(pairs)
         for group in _grouped([frame.size for frame in frames]):
             with _memory_errors():
@@ -78,10 +78,15 @@ class CompactAssessor:
         found = [self._decide(*row) for row in zip(pairs, frames, maps.probability, maps.kinds, strict=True)]
         with self._precision():
             change, pixels = pool_outside(maps, [item.raw for item in found])
-        return [
-            CompactGrounding(**_fields(item.grounding), frame=frame, outside=(change[i : i + 1], pixels[i : i + 1]))
-            for i, (item, frame) in enumerate(zip(found, frames, strict=True))
-        ]
+        answers = []
+        for i, (pair, frame, item) in enumerate(zip(pairs, frames, found, strict=True)):
+            again = None if frame.registration.matches else _kept_part(pair, frame, item.raw)
+            if again is not None:
+                answers += self._ground_batch([pair], [again])
+                continue
+            outside = change[i : i + 1], pixels[i : i + 1]
+            answers.append(CompactGrounding(**_fields(item.grounding), frame=frame, outside=outside))
+        return answers
 
     def _decide(
         self, pair: LoadedPair, frame: Frame, probability: NDArray[np.float32], kinds: NDArray[np.float32]
@@ -119,6 +124,8 @@ class CompactAssessor:
         none, local, whole, different = (float(kinds[KINDS.index(k)]) for k in KINDS)
         if 1 - none <= self.model.config.edit_threshold:
             return Kind.NONE
+        if keeps_a_part(frame, mask):
+            return Kind.LOCAL
         if different > max(local, whole):
             return Kind.DIFFERENT
         if whole > local:
@@ -176,15 +183,27 @@ class CompactAssessor:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
-def _frame(pair: LoadedPair) -> Frame:
+def _frame(pair: LoadedPair, changed: NDArray[np.bool_] | None) -> Frame:
+    """The pair's working frame; `changed`, at the edited picture's loaded size, is not asked about the motion."""
     source, edited = pair.info.source, pair.info.edited
     return open_frame(
         pair.source.pixels,
         pair.edited.pixels,
         source_size=(source.height, source.width),
         edited_size=(edited.height, edited.width),
-        exclude=pair.mask,
+        exclude=changed,
     )
+
+
+def _kept_part(pair: LoadedPair, frame: Frame, changed: NDArray[np.bool_]) -> Frame | None:
+    """A second look at two pictures with little in common: registered on what the network left unmarked.
+
+    Where everything but the subject was replaced, the subject alone tells how the pictures lie on each other.
+    """
+    if changed.all():
+        return None
+    again = _frame(pair, resize_mask(changed, (pair.edited.pixels.shape[0], pair.edited.pixels.shape[1])))
+    return again if again.registration.matches and keeps_a_part(again, changed) else None
 
 
 def _grouped(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
