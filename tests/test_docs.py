@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import itertools
 import re
 import shlex
@@ -17,6 +18,7 @@ import typer
 import typer.main
 from pydantic import TypeAdapter
 
+import piqa_cli
 from benchmarks import data_licences
 from piqa_cli.cli.app import app
 from piqa_cli.columns import COLUMNS
@@ -198,9 +200,26 @@ def test_a_command_that_does_not_exist_would_be_noticed() -> None:
         find_command(["models", "nonsense"])
 
 
-@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in DOCS])
+def test_the_python_example_uses_public_names_with_arguments_that_they_take() -> None:
+    (text,) = blocks("README.md", "python")
+    tree = ast.parse(text)
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "piqa_cli"
+        for alias in node.names
+    }
+    assert {"assess", "assess_pairs", "open_assessor"} <= names <= set(piqa_cli.__all__)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in names]
+    for call in calls:
+        signature = inspect.signature(getattr(piqa_cli, ast.unparse(call.func)))
+        signature.bind(*call.args, **{keyword.arg or "": keyword.value for keyword in call.keywords})
+    assert len(calls) >= len(names)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_and_headings_that_pages_point_to_exist(page: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):
         if "://" in target:
             continue
         file, _, anchor = target.partition("#")
@@ -241,3 +260,17 @@ def test_licences_are_counted_by_group_and_missing_ones_are_called_so(
 def test_a_data_folder_without_manifests_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="expected a manifest"):
         data_licences.main(["--data", str(tmp_path)])
+
+
+def test_the_counts_of_licences_are_those_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    data = ROOT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the training data is not beside the repository")
+    data_licences.main(["--data", str(data), "--repositories"])
+    for line in capsys.readouterr().out.splitlines():
+        assert line in PAGES["docs/data-sources.md"].splitlines()
+    data_licences.main(["--data", str(data)])
+    card = PAGES["docs/model-card.md"].replace(",", "")
+    for row in re.findall(r"^\| (.+) \| (\d+) \| (\d+) \|$", capsys.readouterr().out, flags=re.MULTILINE):
+        name, repositories, edits = (value.replace(",", "") for value in row)
+        assert name == "all" or re.search(rf"\| {re.escape(name)}[^|]* \| {repositories} \| {edits} \|", card), name
