@@ -143,7 +143,7 @@ def mixed(folder: Path) -> list[Pair]:
 
 def values(outcomes: Sequence[object]) -> list[object]:
     """Everything in the records but the time, numbers apart from the rest."""
-    dumped = []
+    dumped: list[object] = []
     for outcome in outcomes:
         assert isinstance(outcome, Assessment)
         dumped.append(outcome.model_dump(exclude={"seconds"}))

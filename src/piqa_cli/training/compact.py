@@ -125,6 +125,8 @@ def _batches(data: Dataset[dict[str, Tensor]], size: int) -> Callable[[int, int]
             batch_size=size,
             sampler=range(first * size, last * size),
             num_workers=2,
+            # A forked worker would inherit OpenCV's thread pool without its threads, and wait for them for ever.
+            multiprocessing_context="spawn",
             worker_init_fn=_single_thread,
             prefetch_factor=6,
         )

@@ -34,8 +34,8 @@ class RatedCrop:
     """A rated edit as the quality branch sees it: crop, pooled drift (3C and 15 numbers), and the ratings."""
 
     crop: Crop
-    change: Tensor
-    pixels: Tensor
+    change: NDArray[np.float32]
+    pixels: NDArray[np.float32]
     ratings: tuple[float, float, float]  # harmony, naturalness, preservation
 
 
@@ -55,7 +55,7 @@ def rated_crops(model: CompactModel, edits: Sequence[RatedEdit]) -> list[RatedCr
             known = load_mask(edit.mask, frame.size)
         mask, (change, pixels) = ground_frame(model, frame, known)
         crop = crop_region(frame, mask, model.config.crop_side)
-        answer.append(RatedCrop(crop, change[0], pixels[0], (edit.harmony, edit.naturalness, edit.preserved)))
+        answer.append(RatedCrop(crop, change[0].numpy(), pixels[0].numpy(), (edit.harmony, edit.naturalness, edit.preserved)))
     return answer
 
 
@@ -82,8 +82,8 @@ class QualityItems(Dataset[Batch]):
         if rng.random() < 0.3:
             edited = reencoded(np.ascontiguousarray(edited), rng)
         return _crop_tensors(source, edited, mask, item.crop.area) | {
-            "change": item.change.clone(),
-            "pixels": item.pixels.clone(),
+            "change": torch.tensor(item.change),
+            "pixels": torch.tensor(item.pixels),
             "ratings": torch.tensor(item.ratings),
         }
 
@@ -188,7 +188,7 @@ def calibrate(model: CompactModel, rated: Sequence[RatedCrop]) -> tuple[float, f
         tensors = _crop_tensors(item.crop.source, item.crop.edited, item.crop.mask, item.crop.area)
         judged = model.judge(
             _rgb(tensors["source"][None]), _rgb(tensors["edited"][None]), tensors["mask"][None],
-            tensors["area"][None], (item.change[None], item.pixels[None]),
+            tensors["area"][None], (torch.tensor(item.change)[None], torch.tensor(item.pixels)[None]),
         )  # fmt: skip
         for row, logits in zip(rows, (judged.harmony, judged.naturalness, judged.preservation), strict=True):
             row.append(logits.float())
