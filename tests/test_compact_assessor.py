@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pictures import edit, photo
 
+from pictures import edit, photo
 from piqa_cli import Assessment, Pair, assess_pairs, open_assessor
 from piqa_cli.assessor import Assessor
 from piqa_cli.errors import DeviceError, ModelError, UsageError

@@ -143,8 +143,13 @@ def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Pat
     assert train(chosen, lambda line: None)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["seed"] == 0
+    assert record["photos"] == "photos"  # not where this machine keeps them
     assert len(record["data_sha256"]) == 64
-    assert {path.name for path in (tmp_path / "run" / "model").iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "run" / "model").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "run.json",
+    }
     before = load_file(tmp_path / "run" / "model" / "model.safetensors")
     with pytest.raises(UsageError, match="holds a training run"):
         train(chosen, lambda line: None)

@@ -1,7 +1,7 @@
 """What can go wrong, as one tree; each branch knows its stable code and the exit status of the command line.
 
 The message says which file, what was expected, what was found and what to do. Modules raise the
-narrowest class; only `pipeline` (per pair) and `cli` (per command) catch.
+narrowest class; readers of many rows catch per row, `pipeline` per pair, `cli` per command.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class InputError(PiqaError):
     """An image, mask, manifest or label file is missing, unreadable or incompatible.
 
     Codes: E_NOT_FOUND, E_NOT_A_FILE, E_PERMISSION, E_EMPTY_FILE, E_NOT_AN_IMAGE, E_DECODE, E_TOO_LARGE,
-    E_TOO_SMALL, E_PLUGIN, E_SIZE_MISMATCH, E_MASK_SIZE, E_MANIFEST, E_LABELS, E_UNPAIRED, E_DUPLICATE, E_RESULTS.
+    E_TOO_SMALL, E_PLUGIN, E_MASK_SIZE, E_MANIFEST, E_LABELS, E_UNPAIRED, E_DUPLICATE, E_RESULTS.
     """
 
     exit_status = 3

@@ -42,7 +42,7 @@ class Dimension(StrEnum):
 
 
 class Scale(Record):
-    """A closed range on which higher is better, cut into named levels of equal width, worst first."""
+    """A closed range on which higher is better, with named levels at equal steps, worst first."""
 
     low: float
     high: float

@@ -37,7 +37,10 @@ def assess(
         str | None, typer.Option("--output", "-o", metavar="FILE|-", help="Where the record goes: standard output.")
     ] = None,
     overlay: Annotated[
-        str | None, typer.Option("--overlay", metavar="FILE.png", help="Also draw the findings onto the edited photo.")
+        str | None,
+        typer.Option(
+            "--overlay", metavar="FILE.png", help="Also draw source and edited side by side, with the regions."
+        ),
     ] = None,
 ) -> None:
     """Assess one pair: where it was edited, how good the edit is, and why."""

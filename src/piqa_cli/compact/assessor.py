@@ -97,11 +97,13 @@ class CompactAssessor:
         changed = 1.0 - float(kinds[KINDS.index(Kind.NONE)])
         kind = self._kind(pair, frame, mask, kinds)
         warnings: list[str] = []
-        if pair.mask is not None:
+        if kind in (Kind.NONE, Kind.DIFFERENT):
+            mask = np.zeros_like(mask)
+        elif pair.mask is not None:
             mask = raw = resize_mask(pair.mask, frame.size)
             probability = np.ones_like(probability)
-        elif kind is not Kind.LOCAL:
-            mask = np.full_like(mask, kind is Kind.GLOBAL)
+        elif kind is Kind.GLOBAL:
+            mask = np.ones_like(mask)
         if kind is Kind.DIFFERENT:
             warnings.append("The two pictures do not seem to show the same scene.")
         size = (pair.info.edited.height, pair.info.edited.width)

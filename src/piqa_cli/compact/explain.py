@@ -90,6 +90,8 @@ def _where(edit: Edit, regions: Sequence[Region], size: tuple[int, int], alignme
         return "Both files hold the same pixels: nothing was edited"
     if edit.kind is Kind.NONE:
         return f"No edit was found: the files differ only as a re-encoding or a resize makes them differ{aligned}"
+    if edit.kind is Kind.GLOBAL and not regions:
+        return f"The whole picture was changed rather than one part{aligned}"
     if not regions:
         return f"The picture was changed, but no region could be outlined{aligned}"
     if edit.kind is Kind.GLOBAL:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -30,7 +31,7 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     """Runs the stages in order, each from the checkpoint of the one before; True when all are finished.
 
     `settings.out` receives a checkpoint per stage, `log.jsonl`, `run.json` (settings, seed, data hash) and,
-    after every stage, `model/` that `piqa assess --model` can open.
+    after every stage, `model/` that `piqa assess --model` can open, with the record of the run in it.
 
     Raises:
         UsageError: the output folder holds a run and neither resume nor overwrite was asked for.
@@ -57,6 +58,7 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
         if finished and stage.finish is not None:
             stage.finish(model, settings)
         save_model(model, out / "model")
+        shutil.copy(out / "run.json", out / "model")
         if not finished:
             return False
     return True
@@ -81,9 +83,15 @@ def _prepare(out: Path, settings: TrainSettings) -> None:
         raise UsageError(
             "the output folder holds a training run", file=str(out), hint="--resume goes on, --overwrite begins anew"
         )
-    described = {"piqa": __version__, "torch": torch.__version__, **asdict(replace(settings, resume=False))}
+    folders = {name: _name(getattr(settings, name)) for name in ("photos", "pairs", "teachers", "out")}
+    described = {"piqa": __version__, "torch": torch.__version__, **asdict(settings), **folders}
     described["data_sha256"] = _data_hash(settings)
     record.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def _name(folder: str | None) -> str | None:
+    """The last part of a path: what the data is called, not where this machine keeps it."""
+    return None if folder is None else Path(folder).resolve().name
 
 
 def _data_hash(settings: TrainSettings) -> str:

@@ -27,6 +27,7 @@ from piqa_cli.training.losses import fidelity_loss, level_loss, steady_loss
 U8 = NDArray[np.uint8]
 Batch = dict[str, Tensor]
 _SYNTHETIC_SIDE = 320
+_REAL_PER_ITEM = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,19 +56,21 @@ def rated_crops(model: CompactModel, edits: Sequence[RatedEdit]) -> list[RatedCr
             known = load_mask(edit.mask, frame.size)
         mask, (change, pixels) = ground_frame(model, frame, known)
         crop = crop_region(frame, mask, model.config.crop_side)
-        answer.append(RatedCrop(crop, change[0].numpy(), pixels[0].numpy(), (edit.harmony, edit.naturalness, edit.preserved)))
+        answer.append(
+            RatedCrop(crop, change[0].numpy(), pixels[0].numpy(), (edit.harmony, edit.naturalness, edit.preserved))
+        )
     return answer
 
 
 class QualityItems(Dataset[Batch]):
-    """Two rated real edits and a pair of synthetic ones (better, worse) per item."""
+    """Six rated real edits and a pair of synthetic ones (better, worse) per item."""
 
     def __init__(self, library: PhotoLibrary, rated: Sequence[RatedCrop], side: int, seed: int) -> None:
         self.library, self.rated, self.side, self.seed = library, rated, side, seed
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
-        real = [self._real(self.rated[int(rng.integers(len(self.rated)))], rng) for _ in range(2)]
+        real = [self._real(self.rated[int(rng.integers(len(self.rated)))], rng) for _ in range(_REAL_PER_ITEM)]
         samples = make_severity_pair(self.library, self.seed * 1_000_003 + index, _SYNTHETIC_SIDE, "train")
         made = [_synthetic(sample, self.side) for sample in samples]
         return {key: torch.stack([item[key] for item in real]) for key in real[0]} | {
@@ -130,7 +133,7 @@ class QualityTask:
         return quality
 
     def losses(self, batch: Batch) -> Batch:
-        """The items of `QualityItems`, batched: N x 2 of everything."""
+        """The items of `QualityItems`, batched: N x 6 of what is real, N x 2 of what was made."""
         flat = {key: value.flatten(0, 1) for key, value in batch.items()}
         real = self._judge(flat, (flat["change"], flat["pixels"]), "")
         made = self._judge(flat, self._outside(flat), "made_")
@@ -140,7 +143,7 @@ class QualityTask:
             f"level_{name}": level_loss(logits, ratings[:, k])
             for k, (name, logits) in enumerate(zip(("h", "n", "p"), heads, strict=True))
         }
-        losses["order_real"] = torch.stack([_order(h, -ratings[:, k], 0.4) for k, h in enumerate(heads)]).mean()
+        losses["order_real"] = 3 * torch.stack([_order(h, -ratings[:, k], 0.4) for k, h in enumerate(heads)]).mean()
         losses |= _severity_losses(made, flat["made_severities"])
         losses["faults"] = F.binary_cross_entropy_with_logits(made.faults.float(), flat["made_faults"])
         # Where the edit is worst is not known, only how bad it is: spread over the region.
@@ -166,7 +169,7 @@ def _severity_losses(made: Judged, severities: Tensor) -> Batch:
         pair, amounts = logits.view(-1, 2, logits.shape[1]), severities[:, k].view(-1, 2)
         harmed = amounts[:, 1] - amounts[:, 0] > 0.05
         if bool(harmed.any()):
-            losses[f"order_{name}"] = fidelity_loss(pair[harmed, 0], pair[harmed, 1])
+            losses[f"order_{name}"] = 2 * fidelity_loss(pair[harmed, 0], pair[harmed, 1])
         if bool((~harmed).any()):
             losses[f"steady_{name}"] = 0.3 * steady_loss(pair[~harmed, 0], pair[~harmed, 1])
     losses["order_p"] = 0.5 * _order(made.preservation, severities[:, 2], 0.25)
