@@ -232,11 +232,11 @@ def pool(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def _head(inputs: int, outputs: int, hidden: int = 96) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout(0.2), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Dropout(0.1), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
 
 
 class QualityBranch(nn.Module):
-    """Looks at the edited region at native resolution; the source serves as context, pooled apart."""
+    """Looks at the edited region at native resolution; the source tells what each zone's pooled values were."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -246,6 +246,8 @@ class QualityBranch(nn.Module):
         self.tower = nn.Sequential(Residual(width), Residual(width))
         self.artefact = nn.Conv2d(width, 1, 1)
         pooled = 4 * width + 4 * width + 2 + width
+        # A fault moves the pooled values far less than the choice of photo does: each gets its own unit.
+        self.unit = nn.BatchNorm1d(pooled)
         self.harmony = _head(pooled, config.bins)
         self.naturalness = _head(pooled, config.bins)
         self.faults = _head(pooled, len(FAULTS))
@@ -275,7 +277,8 @@ class QualityBranch(nn.Module):
         artefacts = self.artefact(seen)
         worst = (seen * (small > 0.25)).amax((2, 3))
         share = (artefacts.sigmoid() * small).sum((2, 3)) / small.sum((2, 3)).clamp_min(1e-3)
-        pooled = torch.cat([pool(seen, weights), pool(context, weights), worst, share, area], 1)
+        own = pool(seen, weights)
+        pooled = self.unit(torch.cat([own, own - pool(context, weights), worst, share, area], 1))
         return Judged(
             harmony=self.harmony(pooled),
             naturalness=self.naturalness(pooled),

@@ -7,7 +7,7 @@ itself, and the quality branch meets the regions that it will meet at work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -135,8 +135,7 @@ class QualityTask:
     def losses(self, batch: Batch) -> Batch:
         """The items of `QualityItems`, batched: N x 6 of what is real, N x 2 of what was made."""
         flat = {key: value.flatten(0, 1) for key, value in batch.items()}
-        real = self._judge(flat, (flat["change"], flat["pixels"]), "")
-        made = self._judge(flat, self._outside(flat), "made_")
+        real, made = self._judge(flat)
         heads = (real.harmony, real.naturalness, real.preservation)
         ratings = flat["ratings"]
         losses = {
@@ -152,14 +151,24 @@ class QualityTask:
         losses["artefacts"] = 0.3 * F.binary_cross_entropy_with_logits(made.artefacts.float(), target)
         return losses
 
-    def _judge(self, flat: Batch, outside: tuple[Tensor, Tensor], prefix: str) -> Judged:
-        source, edited = (_rgb(flat[f"{prefix}{side}"]) for side in ("source", "edited"))
-        return self.model.judge(source, edited, flat[f"{prefix}mask"], flat[f"{prefix}area"], outside)
+    def _judge(self, flat: Batch) -> tuple[Judged, Judged]:
+        """Real and made edits in one pass, so that normalisation sees what it will see of both."""
+        joined = {key: torch.cat([flat[key], flat[f"made_{key}"]]) for key in ("source", "edited", "mask", "area")}
+        change, pixels = self._outside(flat)
+        outside = torch.cat([flat["change"], change]), torch.cat([flat["pixels"], pixels])
+        source, edited = _rgb(joined["source"]), _rgb(joined["edited"])
+        judged = self.model.judge(source, edited, joined["mask"], joined["area"], outside)
+        count = len(flat["source"])
+        return _rows(judged, slice(None, count)), _rows(judged, slice(count, None))
 
     @torch.no_grad()
     def _outside(self, flat: Batch) -> tuple[Tensor, Tensor]:
         grounded, evidence = self.model.ground(_rgb(flat["made_whole_source"]), _rgb(flat["made_whole_edited"]))
         return drift(grounded, evidence, F.avg_pool2d(flat["made_whole_mask"], 2))
+
+
+def _rows(judged: Judged, rows: slice) -> Judged:
+    return Judged(**{field.name: getattr(judged, field.name)[rows] for field in fields(Judged)})
 
 
 def _severity_losses(made: Judged, severities: Tensor) -> Batch:

@@ -134,5 +134,5 @@ def _fit_temperatures(model: CompactModel, settings: TrainSettings) -> None:
 STAGES: tuple[Stage, ...] = (
     Stage("encode", 1000, 32, 2e-3, _photo_crops, EncodeTask),
     Stage("ground", 3000, 8, 1.2e-3, _change_pairs, GroundTask),
-    Stage("score", 1000, 4, 2e-3, _quality_items, lambda model, _: QualityTask(model), _fit_temperatures),
+    Stage("score", 800, 4, 2e-3, _quality_items, lambda model, _: QualityTask(model), _fit_temperatures),
 )
