@@ -22,7 +22,7 @@ from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import CompactModel
 from piqa_cli.compact.weights_file import save_model
 from piqa_cli.errors import UsageError
-from piqa_cli.training.loop import Plan, fit
+from piqa_cli.training.loop import Plan, finished_steps, fit
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.stages import STAGES, Task
 
@@ -46,15 +46,20 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     for number, stage in enumerate(STAGES):
         torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
-        if stage.name not in settings.stages:
-            _restore(model, out / f"{stage.name}.safetensors")
-            continue
-        data = stage.open_data(model, settings)
-        model.train()
-        task = stage.open_task(model, settings)
         plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline)
-        batches = _batches(data, settings.batch_size or stage.batch_size)
-        finished = fit(plan, task.parameters_of(), _Step(task), batches, out, report)
+        checkpoint = out / f"{stage.name}.safetensors"
+        chosen = stage.name in settings.stages
+        if chosen and finished_steps(checkpoint) < plan.steps:
+            data = stage.open_data(model, settings)
+            model.train()
+            task = stage.open_task(model, settings)
+            batches = _batches(data, settings.batch_size or stage.batch_size)
+            finished = fit(plan, task.parameters_of(), _Step(task), batches, out, report)
+        else:
+            _restore(model, checkpoint)
+            finished = True
+        if not chosen:
+            continue
         if finished and stage.finish is not None:
             stage.finish(model, settings)
         save_model(model, out / "model")
@@ -65,7 +70,7 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
 
 
 def _restore(model: CompactModel, checkpoint: Path) -> None:
-    """A stage that is not asked for gives what it learnt before, where it ran before."""
+    """What a stage learnt before, where it ran before."""
     if checkpoint.is_file():
         weights = {k.removeprefix("model."): v for k, v in load_file(checkpoint).items() if k.startswith("model.")}
         prefix = "quality." if checkpoint.stem == "score" else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -72,8 +73,6 @@ class Checkpoint:
         if not self.path.is_file():
             return 0
         tensors = load_file(self.path)
-        with self.path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         try:
             self.module.load_state_dict(weights)
@@ -87,7 +86,15 @@ class Checkpoint:
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        return int(header["__metadata__"]["step"])
+        return finished_steps(self.path)
+
+
+def finished_steps(checkpoint: Path) -> int:
+    """How many steps a checkpoint has behind it; 0 where there is none."""
+    if not checkpoint.is_file():
+        return 0
+    with safe_open(checkpoint, framework="pt") as file:
+        return int(file.metadata()["step"])
 
 
 def fit(
@@ -112,9 +119,6 @@ def fit(
     optimiser = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
     checkpoint = Checkpoint(folder / f"{plan.name}.safetensors", module, optimiser)
     first = checkpoint.load()
-    if first >= plan.steps:
-        report(f"{plan.name}: already finished")
-        return True
     saved = started = time.monotonic()
     averages: dict[str, float] = {}
     for step, batch in enumerate(batches(first, plan.steps), start=first):
