@@ -114,6 +114,31 @@ def test_the_smallest_side_counts(tmp_path: Path, size: tuple[int, int], fits: b
         assert refused(path).code == "E_TOO_SMALL"
 
 
+@pytest.mark.parametrize(("size", "fits"), [((32, 512), True), ((32, 513), False), ((1300, 40), False)])
+def test_a_picture_too_narrow_to_be_judged_is_refused(tmp_path: Path, size: tuple[int, int], fits: bool) -> None:
+    path = save(tmp_path / "narrow.png", photo(*size))
+    if fits:
+        assert load_image(path).pixels.shape == (512, 32, 3)
+    else:
+        error = refused(path)
+        assert (error.code, error.found) == ("E_TOO_SMALL", f"{size[0]} x {size[1]} pixels")
+        assert "16 times" in str(error.expected)
+
+
+def test_a_damaged_file_is_described_once(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(truncated(encode(PICTURE, ".jpg")))
+    error = refused(str(path))
+    assert error.message == f"'{path}' cannot be decoded"
+    assert "truncated" in str(error.found)
+
+
+def test_a_bomb_is_told_by_its_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(BROKEN["bomb"][0])
+    assert refused(str(path)).found == "3,600,000,000 pixels by its header"
+
+
 @pytest.mark.parametrize("name", ["missing.png", "", "nothing/here.png", "a\0b.png", "x" * 5000])
 def test_what_is_not_there_is_not_found(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ Nothing here sets a global of Pillow: limits are checked on the header, before a
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from PIL import WebPImagePlugin as _webp  # noqa: F401
 from PIL.TiffImagePlugin import TiffImageFile
 
 from piqa_cli.errors import InputError
-from piqa_cli.files import EXPECTED, open_file, read_head, read_stdin, signature, undecodable
+from piqa_cli.files import EXPECTED, open_file, read_head, read_stdin, shown, signature, undecodable
 from piqa_cli.murmurs import MURMURS
 
 # EPS, PDF, WMF and the like are left out on purpose: they run interpreters on untrusted files.
@@ -156,17 +157,22 @@ def guarded(path: str, stream: BinaryIO, notices: list[str], *, announced: str |
             yield
         except Image.DecompressionBombError as error:
             raise InputError(
-                f"{path!r} has more pixels than can be decoded safely",
+                f"{shown(path)} has more pixels than can be decoded safely",
                 code="E_TOO_LARGE",
                 file=path,
                 expected=f"at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels",
-                found=" ".join(str(error).split()),
+                found=_announced_pixels(error),
                 hint="reduce the image before you assess it",
             ) from error
         except DECODER_ERRORS as error:
             raise undecodable(path, announced or signature(read_head(stream)), stream, error) from error
         finally:
             notices.extend(text for text in dict.fromkeys(heard) if text not in notices)
+
+
+def _announced_pixels(error: Image.DecompressionBombError) -> str:
+    count = re.search(r"\d+", str(error))
+    return f"{int(count.group()):,} pixels by its header" if count else "more by its header"
 
 
 @contextmanager
@@ -188,9 +194,11 @@ def open_image(path: str, *, max_pixels: int, frame: int = 0, stdin: BinaryIO | 
     with stream:
         head = read_head(stream)
         if not head:
-            found, hint = "an empty file (0 bytes)", "write or download the file again"
+            found, hint = "no bytes at all", "write or download the file again"
+            if path == "-":
+                hint = "check the command in front of the pipe"
             raise InputError(
-                f"{path!r} is empty", code="E_EMPTY_FILE", file=path, expected=EXPECTED, found=found, hint=hint
+                f"{shown(path)} is empty", code="E_EMPTY_FILE", file=path, expected=EXPECTED, found=found, hint=hint
             )
         _register_plugin(path, signature(head))
         yield _read_header(path, stream, max_pixels, frame)
@@ -233,7 +241,7 @@ def _register_plugin(path: str, name: str | None) -> None:
             import_module(module)
         except ImportError as error:
             raise InputError(
-                f"{path!r} is {known}, which Pillow cannot decode without a plug-in",
+                f"{shown(path)} is {known}, which Pillow cannot decode without a plug-in",
                 code="E_PLUGIN",
                 file=path,
                 expected=EXPECTED,
@@ -246,7 +254,7 @@ def _check_pixels(path: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise InputError(
-            f"{path!r} has too many pixels",
+            f"{shown(path)} has too many pixels",
             code="E_TOO_LARGE",
             file=path,
             expected=f"at most {max_pixels:,} pixels",
@@ -259,7 +267,7 @@ def _select_frame(path: str, image: Image.Image, frame: int) -> str:
     count = int(getattr(image, "n_frames", 1))
     if not 0 <= frame < count:
         raise InputError(
-            f"{path!r} has no frame {frame}",
+            f"{shown(path)} has no frame {frame}",
             code="E_DECODE",
             file=path,
             expected=f"a frame from 0 to {count - 1}",

@@ -56,6 +56,11 @@ _FILE_KINDS = (
 EXPECTED = "an image: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
 
 
+def shown(path: str) -> str:
+    """A path as messages quote it."""
+    return "standard input" if path == "-" else repr(path)
+
+
 def open_file(path: str) -> BinaryIO:
     """Opens a regular file for reading.
 
@@ -71,17 +76,17 @@ def open_file(path: str) -> BinaryIO:
         hint = "allow reading it (chmod +r), and its folders (chmod +x)"
         code, found = "E_PERMISSION", "permission denied"
         raise InputError(
-            f"{path!r} may not be read", code=code, file=path, expected="a readable file", found=found, hint=hint
+            f"{shown(path)} may not be read", code=code, file=path, expected="a readable file", found=found, hint=hint
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte, or text that no file name can hold
         found = (error.strerror if isinstance(error, OSError) else None) or str(error)
         hint = "check the spelling and the folder you run piqa in"
         raise InputError(
-            f"{path!r} was not found", code="E_NOT_FOUND", file=path, expected="an image file", found=found, hint=hint
+            f"{shown(path)} was not found", code="E_NOT_FOUND", file=path, expected="an image file", found=found, hint=hint
         ) from error
     # A pipe or a device could block for ever, so none is ever opened.
     raise InputError(
-        f"{path!r} is {kind[0]}", code="E_NOT_A_FILE", file=path, expected="an image file", found=kind[0], hint=kind[1]
+        f"{shown(path)} is {kind[0]}", code="E_NOT_A_FILE", file=path, expected="an image file", found=kind[0], hint=kind[1]
     )
 
 
@@ -135,7 +140,7 @@ def undecodable(path: str, name: str | None, stream: BinaryIO, error: BaseExcept
         found = f"a damaged or incomplete {name} file ({reason})"
         hint = "copy, download or export the file again"
         return InputError(
-            f"{path!r} cannot be decoded: {reason}",
+            f"{shown(path)} cannot be decoded",
             code="E_DECODE",
             file=path,
             expected=f"a complete {name} file",
@@ -149,7 +154,7 @@ def undecodable(path: str, name: str | None, stream: BinaryIO, error: BaseExcept
         ("text" if _is_text(head) else "bytes of no known image format", "name an image file"),
     )
     return InputError(
-        f"{path!r} is not an image that piqa reads",
+        f"{shown(path)} is not an image that piqa reads",
         code="E_NOT_AN_IMAGE",
         file=path,
         expected=EXPECTED,

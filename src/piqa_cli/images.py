@@ -18,6 +18,7 @@ from PIL import Image
 from piqa_cli.colour import Conversions, to_eight_bits, to_srgb
 from piqa_cli.decoding import ImageFile, open_image
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.files import shown
 from piqa_cli.masks import LoadedMask, load_mask
 from piqa_cli.reduction import Reduction, plan_pair, plan_reduction, reduce, resize_to_side
 from piqa_cli.schema import ImageInfo, Pair, PairInfo
@@ -46,11 +47,12 @@ class ImagePolicy:
 
     max_pixels: int = 120_000_000  # refused above, before decoding; also against decompression bombs
     min_side: int = 32  # refused below: nothing can be judged there
-    working_side: int = 2048  # longer pictures are reduced to this while decoding (bounded memory)
+    working_side: int = 2048  # sides over 3/2 of this are divided by whole numbers while decoding (bounded memory)
     background: tuple[int, int, int] = (255, 255, 255)  # sRGB; alpha is composited on it
     mask_threshold: float = 0.5  # of the full range; above it is edited
     invert_mask: bool = False  # black is edited
     frame: int = 0  # of animations and multi-page files
+    max_aspect: float = 16.0  # longer side / shorter side; at 512 pixels a thinner picture has nothing left to judge
 
     def __post_init__(self) -> None:
         """Refuses values that no picture could satisfy."""
@@ -63,11 +65,13 @@ class ImagePolicy:
             )
         if self.frame < 0:
             raise UsageError("frames are counted from 0", expected="frame >= 0", found=str(self.frame))
-        if self.min_side < 1 or self.working_side < self.min_side or self.max_pixels < self.min_side**2:
+        sides = 1 <= self.min_side <= self.working_side and self.max_pixels >= self.min_side**2
+        if not sides or self.max_aspect < 1:
             raise UsageError(
                 "the image size limits contradict each other",
-                expected="1 <= min_side <= working_side, min_side x min_side <= max_pixels",
-                found=f"min_side {self.min_side}, working_side {self.working_side}, max_pixels {self.max_pixels}",
+                expected="1 <= min_side <= working_side, min_side x min_side <= max_pixels, max_aspect >= 1",
+                found=f"min_side {self.min_side}, working_side {self.working_side}, max_pixels {self.max_pixels},"
+                f" max_aspect {self.max_aspect}",
             )
 
 
@@ -79,7 +83,7 @@ class LoadedImage:
     """A decoded picture.
 
     `pixels` is height x width x 3, RGB, sRGB, 0..255, upright. `info` has the full size after EXIF rotation;
-    `pixels` is smaller where the picture was reduced to `working_side`.
+    `pixels` is smaller where the picture was reduced.
     """
 
     pixels: NDArray[np.uint8]
@@ -132,8 +136,8 @@ def load_pair(pair: Pair, policy: ImagePolicy = DEFAULT_POLICY, *, stdin: Binary
 
         first, second = opened(pair.source), opened(pair.edited)
         third = None if pair.mask is None else opened(pair.mask)
-        _check_sides(first, policy.min_side)
-        _check_sides(second, policy.min_side)
+        _check_sides(first, policy)
+        _check_sides(second, policy)
         plan = plan_pair(first, second, policy.working_side)
         source, edited = _load(first, policy, plan[0]), _load(second, policy, plan[1])
         mask: LoadedMask | None = None
@@ -153,21 +157,23 @@ def load_pair(pair: Pair, policy: ImagePolicy = DEFAULT_POLICY, *, stdin: Binary
 def load_image(path: str, policy: ImagePolicy = DEFAULT_POLICY, *, stdin: BinaryIO | None = None) -> LoadedImage:
     """Decodes one picture; see `load_pair` for arguments and errors."""
     with open_image(path, max_pixels=policy.max_pixels, frame=policy.frame, stdin=stdin) as file:
-        _check_sides(file, policy.min_side)
+        _check_sides(file, policy)
         return _load(file, policy, plan_reduction(max(file.size), policy.working_side, draft=file.format == "JPEG"))
 
 
-def _check_sides(file: ImageFile, min_side: int) -> None:
-    width, height = file.size
-    if min(width, height) < min_side:
-        raise InputError(
-            f"{file.path!r} is too small to be judged",
-            code="E_TOO_SMALL",
-            file=file.path,
-            expected=f"at least {min_side} x {min_side} pixels",
-            found=f"{width} x {height} pixels",
-            hint="give the image in its original size",
-        )
+def _check_sides(file: ImageFile, policy: ImagePolicy) -> None:
+    shorter, longer = sorted(file.size)
+    if shorter < policy.min_side:
+        what, least = "too small", f"at least {policy.min_side} x {policy.min_side} pixels"
+        hint = "give the image in its original size"
+    elif longer > policy.max_aspect * shorter:
+        what, least = "too narrow", f"a longer side of at most {policy.max_aspect:g} times the shorter one"
+        hint = "cut source and edited alike into shorter pieces"
+    else:
+        return
+    found = f"{file.size[0]} x {file.size[1]} pixels"
+    message = f"{shown(file.path)} is {what} to be judged"
+    raise InputError(message, code="E_TOO_SMALL", file=file.path, expected=least, found=found, hint=hint)
 
 
 def _load(file: ImageFile, policy: ImagePolicy, reduction: Reduction) -> LoadedImage:

@@ -11,6 +11,7 @@ from PIL import Image
 from piqa_cli.colour import Conversions, mask_levels
 from piqa_cli.decoding import ImageFile
 from piqa_cli.errors import InputError
+from piqa_cli.files import shown
 from piqa_cli.schema import ImageInfo
 
 _MASK_ASPECT_TOLERANCE = 0.02
@@ -74,7 +75,7 @@ def _check_mask_size(mask: ImageInfo, edited: ImageInfo) -> None:
     ratio = (mask.width * edited.height) / (mask.height * edited.width)
     if abs(ratio - 1) > _MASK_ASPECT_TOLERANCE:
         raise InputError(
-            f"the mask {mask.path!r} does not fit the edited image {edited.path!r}",
+            f"the mask {shown(mask.path)} does not fit the edited image {shown(edited.path)}",
             code="E_MASK_SIZE",
             file=mask.path,
             expected=f"{edited.width} x {edited.height} pixels as the edited image, or the same aspect ratio",

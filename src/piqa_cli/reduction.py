@@ -1,4 +1,8 @@
-"""How large pictures are brought to the working size: one plan for both, so that reducing never looks like an edit."""
+"""How large pictures are brought to a bounded size: one plan for both, so that reducing never looks like an edit.
+
+Sides are divided by whole numbers only: means of whole blocks of pixels are fast and exact. A picture less than
+half as long again as the working side is therefore left whole: resampling it would take longer than it saves.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,21 @@ from PIL import Image
 
 from piqa_cli.decoding import ImageFile
 
-# Whole-number reductions are fast and exact; one is taken where it keeps at least this part of working_side.
-_KEPT_SIDE = 0.75
+_LEFT_WHOLE = 1.5  # times working_side
+_KEPT_SIDE = 2 / 3  # of working_side is left at least: what a division by 3 leaves of the smallest it is used for
 # Pictures whose longer sides differ by less than this (editors round to multiples of 8..64) share one plan.
 _NEAR_SIZE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """How a picture is brought to the working size: JPEG's DCT scale, then means of factor x factor, then resampling.
+    """How a picture is brought to a bounded size: JPEG's DCT scale, then means of factor x factor pixels.
 
-    All three are 1 for a picture that is small enough.
+    Both are 1 for a picture that is small enough.
     """
 
     draft: int = 1
     factor: int = 1
-    shrink: float = 1.0
 
 
 def plan_pair(first: ImageFile, second: ImageFile, working_side: int) -> tuple[Reduction, Reduction]:
@@ -45,34 +48,24 @@ def plan_pair(first: ImageFile, second: ImageFile, working_side: int) -> tuple[R
 def plan_reduction(longer: int, working_side: int, *, draft: bool) -> Reduction:
     """The reduction for a picture with a longer side of so many pixels; depends on nothing else.
 
-    A whole-number factor is preferred, down to 3/4 of working_side; else the picture is resampled to
-    working_side exactly.
+    It is left whole up to 3/2 of working_side, and else ends between 2/3 of it and that.
 
     Args:
         longer: as stored in the file.
-        working_side: the longest side allowed afterwards.
+        working_side: what the longer side is brought near to.
         draft: whether JPEG's scaled decoding may do a part of it.
     """
-    if longer <= working_side:
+    if longer <= _LEFT_WHOLE * working_side:
         return Reduction()
     least = _KEPT_SIDE * working_side
     scale = next(s for s in (8, 4, 2, 1) if math.ceil(longer / s) >= least) if draft else 1
     drafted = math.ceil(longer / scale)
-    factor = math.ceil(drafted / working_side)
-    if factor == 1 or math.ceil(drafted / factor) >= least:
-        return Reduction(scale, factor)
-    return Reduction(scale, shrink=working_side / drafted)
+    return Reduction(scale, 1 if drafted <= _LEFT_WHOLE * working_side else math.ceil(drafted / working_side))
 
 
 def reduce(image: Image.Image, reduction: Reduction) -> Image.Image:
     """A decoded picture after the part of the plan that comes after JPEG's own scaling."""
-    if reduction.factor > 1:
-        image = image.reduce(reduction.factor)
-    if reduction.shrink < 1:
-        size = (max(1, round(image.width * reduction.shrink)), max(1, round(image.height * reduction.shrink)))
-        # Pillow widens the triangle by the ratio; a mean of areas is no faster and, at ratios near 1, leaves moire.
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return image
+    return image.reduce(reduction.factor) if reduction.factor > 1 else image
 
 
 def resize_to_side(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
