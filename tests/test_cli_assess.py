@@ -60,6 +60,19 @@ def test_a_dash_reads_the_image_from_standard_input(quick_piqa: RunPiqa, files: 
     assert done.json()["pair"][role]["width"] == 160
 
 
+def test_what_is_wrong_with_standard_input_is_said_of_it(quick_piqa: RunPiqa, files: Pictures) -> None:
+    done = quick_piqa("assess", files.source, "-", stdin=b"")
+    assert done.status == 3
+    assert done.err.startswith("piqa: error: standard input is empty")
+    assert "in front of the pipe" in done.err
+
+
+def test_a_name_that_looks_like_an_option_is_told_to_go_after_the_dashes(quick_piqa: RunPiqa) -> None:
+    done = quick_piqa("assess", "-dash.png", "edited.png")
+    assert done.status == 2
+    assert "goes after `--`" in done.err
+
+
 def test_standard_input_can_be_only_one_of_them(quick_piqa: RunPiqa) -> None:
     assert quick_piqa("assess", "-", "-").status == 2
 
@@ -132,6 +145,7 @@ def test_the_table_of_an_unreadable_image_is_empty(quick_piqa: RunPiqa, files: P
         (("--output", "result.parquet"), 2, ".jsonl"),
         (("--overlay", "overlay.jpg"), 2, ".png"),
         (("--max-pixels", "2000"), 3, "piqa: error"),
+        (("--max-pixels", "1000"), 2, "1024"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -172,7 +186,8 @@ def test_a_gate_that_does_not_hold_is_10_and_the_record_is_written(quick_piqa: R
     done = quick_piqa("assess", files.source, files.edited, "--fail-under", "harmony=5", "--fail-under", "overall=1")
     assert done.status == 10
     assert done.json()["status"] == "ok"
-    assert "gate harmony >= 5 failed" in done.err
+    assert "gate harmony >= 5 failed: " in done.err
+    assert "of 1 pair" not in done.err
     assert "gate overall >= 1 held" in done.err
 
 

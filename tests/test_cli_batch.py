@@ -103,7 +103,13 @@ def test_a_dry_run_tells_what_cannot_be_paired(quick_piqa: RunPiqa, mixed: Path)
     assert listed.status == 6
     assert len(listed.rows()) == 4
     assert "lone" in listed.err
+    assert "expected a source whose name begins" in listed.err
     assert "only.png" in listed.err
+
+
+def test_a_dry_run_without_a_single_pair_is_3_as_the_run_would_be(quick_piqa: RunPiqa) -> None:
+    assert quick_piqa("batch", "-", "--dry-run").status == 3
+    assert quick_piqa("batch", "-", "--dry-run", stdin=b"not json\n").status == 3
 
 
 def test_limit_takes_the_first_pairs(quick_piqa: RunPiqa, good: Path) -> None:

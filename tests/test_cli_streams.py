@@ -72,6 +72,19 @@ def test_an_interrupt_leaves_whole_rows_and_says_how_many(
     assert 2 <= len(rows) < 12
 
 
+def test_an_interrupt_while_python_still_loads_is_130_without_a_traceback(home: Path) -> None:
+    code = (
+        "import sys, signal, piqa_cli.cli as cli\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'piqa_cli.cli.app': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(home, False), capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_an_interrupt_ends_a_batch_that_waits_for_standard_input(home: Path, pairs: bytes) -> None:
     process = start(home, "batch", "-", stdin=subprocess.PIPE, seconds=0)
     assert process.stdin is not None

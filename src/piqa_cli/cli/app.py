@@ -49,5 +49,8 @@ def _usage_error(error: typer.TyperException) -> int:
     message = error.format_message().replace("Value error, ", "").strip().rstrip(".")
     if message:  # without: `piqa` alone, which has shown its help
         path = getattr(getattr(error, "ctx", None), "command_path", "piqa")
-        return report(UsageError(message, hint=f"see `{path} --help`"))
+        hint = f"see `{path} --help`"
+        if message.startswith("No such option"):
+            hint += "; a file name that begins with a dash goes after `--`"
+        return report(UsageError(message, hint=hint))
     return error.exit_code

@@ -9,7 +9,7 @@ import typer
 
 from piqa_cli.cli.files import STDIN, Format, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
-from piqa_cli.cli.options import MODEL, READING, RESULTS, command
+from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, PiqaError, UsageError
@@ -27,19 +27,24 @@ def assess(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The photo before the edit; - reads standard input.")],
     edited: Annotated[str, typer.Argument(metavar="EDITED", help="The photo after the edit; - reads standard input.")],
     prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", metavar="TEXT|@FILE", help="What the editor was asked for.")
+        str | None,
+        option(INPUT_PANEL, "--prompt", "-p", metavar="TEXT|@FILE", help_="What the editor was asked for."),
     ] = None,
     mask: Annotated[
         str | None,
-        typer.Option("--mask", metavar="FILE", help="White where the edit was meant to be; - reads standard input."),
+        option(INPUT_PANEL, "--mask", metavar="FILE", help_="White where the edit was meant to be; - as above."),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE|-", help="Where the record goes: standard output.")
+        str | None,
+        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
     ] = None,
     overlay: Annotated[
         str | None,
-        typer.Option(
-            "--overlay", metavar="FILE.png", help="Also draw source and edited side by side, with the regions."
+        option(
+            RESULTS_PANEL,
+            "--overlay",
+            metavar="FILE.png",
+            help_="Also draw source and edited side by side, with the regions.",
         ),
     ] = None,
 ) -> None:

@@ -14,7 +14,7 @@ from piqa_cli.cli.assess import image_policy, load_assessor
 from piqa_cli.cli.files import STDIN, Format, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
-from piqa_cli.cli.options import EFFORT, MODEL, PAIRING, READING, RESULTS, command
+from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
@@ -38,30 +38,43 @@ def batch(
     input_: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]",
+            metavar="INPUT",
             show_default=False,
-            help="A folder with source/ and edited/, a folder of NAME_source.* and NAME_edited.*, a manifest, a label"
-            " file, or - for JSON lines on standard input.",
+            help="A folder with source/ and edited/, a folder of NAME_source.* and NAME_edited.*, a manifest (CSV,"
+            " JSON lines), a label file with --image-dir, or - for JSON lines on standard input.",
         ),
     ] = None,
     manifest: Annotated[
         str | None,
-        typer.Option("--manifest", metavar="FILE|-", help="CSV or JSON lines: source, edited, prompt, mask."),
+        option(INPUT_PANEL, "--manifest", metavar="FILE|-", help_="A manifest of any suffix; - reads JSON lines."),
     ] = None,
-    source_dir: Annotated[str | None, typer.Option("--source-dir", metavar="DIR", help="Sources.")] = None,
-    edited_dir: Annotated[str | None, typer.Option("--edited-dir", metavar="DIR", help="Edited files.")] = None,
-    mask_dir: Annotated[str | None, typer.Option("--mask-dir", metavar="DIR", help="Masks.")] = None,
+    source_dir: Annotated[
+        str | None, option(INPUT_PANEL, "--source-dir", metavar="DIR", help_="Folder of sources, instead of INPUT.")
+    ] = None,
+    edited_dir: Annotated[
+        str | None, option(INPUT_PANEL, "--edited-dir", metavar="DIR", help_="Folder of edited files, with the above.")
+    ] = None,
+    mask_dir: Annotated[
+        str | None, option(INPUT_PANEL, "--mask-dir", metavar="DIR", help_="Folder of masks, with the above.")
+    ] = None,
     image_dir: Annotated[
-        str | None, typer.Option("--image-dir", metavar="DIR", help="Images that a label file or manifest names.")
+        str | None,
+        option(INPUT_PANEL, "--image-dir", metavar="DIR", help_="Where the images of a label file or manifest are."),
     ] = None,
+    limit: Annotated[
+        int | None, option(INPUT_PANEL, "--limit", metavar="N", help_="Only the first N pairs.", least=1)
+    ] = None,
+    dry_run: Annotated[
+        bool, option(INPUT_PANEL, "--dry-run", metavar="", help_="Only list the pairs, as a manifest.")
+    ] = False,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE|-", help="Where the records go: standard output.")
+        str | None,
+        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
     ] = None,
     summary: Annotated[
-        str | None, typer.Option("--summary", metavar="FILE.json", help="Also write the counts there.")
+        str | None,
+        option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N pairs.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the pairs, as a manifest.")] = False,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
@@ -86,8 +99,8 @@ def batch(
     query.check()
     spare_inputs(query, output)
     if dry_run:
-        if list_pairs(run, query):
-            raise typer.Exit(SOME_FAILED)
+        if status := list_pairs(run, query):
+            raise typer.Exit(status)
         return
     started = time.monotonic()
     tally = Tally(run.settings.fail_under)
@@ -132,7 +145,7 @@ def _write(
     target = sys.stdout if output is None or output == "-" else output
     kept = "" if target is sys.stdout else f", kept in {printable(str(output))}"
     shown = 0
-    run.progress = f"before the first row was written{kept}"
+    run.progress = "before the first row was written"
     on_terminal = target is sys.stdout and stdout_is_terminal()
     bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=on_terminal)
     with open_writer(form, target) as writer, bar as advance:

@@ -21,6 +21,8 @@ FORMATS = ("table", "json", "jsonl", "csv")
 MATCHES = ("stem", "relpath")
 ON_UNPAIRED = ("error", "warn", "ignore")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+LEAST_PIXELS = 32 * 32
+"""The smallest picture that can be judged; no limit below it makes sense."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -126,7 +128,7 @@ KEYS: dict[str, Key] = {
     "explain": _BOOL,
     "fail_under": Key(_gates, 'DIM=VALUE, or several: "overall=3,harmony=2.5"'),
     "max_errors": Key(_allowance, "a number of pairs or a percentage"),
-    "max_pixels": Key(_whole(1), "a whole number of pixels, 1 or more"),
+    "max_pixels": Key(_whole(LEAST_PIXELS), f"a whole number of pixels, {LEAST_PIXELS} or more"),
     "frame": Key(_whole(0), "a frame's number, 0 or more"),
     "invert_mask": _BOOL,
     "match": Key(_one_of(*MATCHES), "one of " + ", ".join(MATCHES)),

@@ -173,6 +173,8 @@ class Tally:
         for gate, count in self.below.items():
             if count == 0:
                 clauses.append(f"gate {gate} held")
+            elif self.done == 1:
+                clauses.append(f"gate {gate} failed: {self.first_below[gate]}")
             else:
                 pairs = f"{count} of {self.done} pair{'s' if self.done != 1 else ''}"
                 clauses.append(f"gate {gate} failed for {pairs} (first: {self.first_below[gate]})")

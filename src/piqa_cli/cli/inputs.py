@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from piqa_cli.cli.run import Run
+from piqa_cli.cli.run import INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import emit, printable
 from piqa_cli.cli.summary import plural
 from piqa_cli.errors import UsageError
@@ -42,7 +42,7 @@ def list_pairs(run: Run, query: PairQuery) -> int:
     """Writes the pairs to standard output as JSON lines: a manifest that `piqa batch -` takes.
 
     Returns:
-        How many rows are no pair; the first of them are told on standard error.
+        The exit status: of no failures, of some, or of no pair at all. Failures are told on standard error.
 
     Raises:
         InputError: the input cannot be read.
@@ -61,15 +61,21 @@ def list_pairs(run: Run, query: PairQuery) -> int:
             run.note(failure_line(item))
     skipped = f", {plural(len(found.skipped), 'file')} passed over" if found.skipped else ""
     run.note(f"{plural(count, 'pair')} to assess, {bad} that cannot be{skipped}; nothing was assessed (--dry-run)")
-    return bad
+    if count == 0:
+        return INPUT
+    return SOME_FAILED if bad else 0
 
 
 def failure_line(failure: Failure) -> str:
     """One line on a pair that could not be assessed."""
     error = failure.error
-    file = f"{printable(error.file)}: " if error.file and error.file not in error.message else ""
-    found = f", found {printable(error.found)}" if error.found and error.found not in error.message else ""
-    return f"{printable(failure.id)}: {file}{printable(error.message)}{found} [{error.code}]"
+    named = error.file and error.file != "-" and error.file not in error.message
+    line = f"{printable(str(error.file))}: " if named else ""
+    line += printable(error.message)
+    for label, text in (("expected", error.expected), ("found", error.found)):
+        if text and text not in error.message:
+            line += f"; {label} {printable(text)}"
+    return f"{printable(failure.id)}: {line} [{error.code}]"
 
 
 def _is_file(path: str, there: os.stat_result) -> bool:

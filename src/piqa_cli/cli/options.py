@@ -12,17 +12,28 @@ from typing import Annotated, Any, Concatenate, Literal, ParamSpec
 
 import typer
 
-from piqa_cli.cli.config import resolve
+from piqa_cli.cli.config import LEAST_PIXELS, resolve
 from piqa_cli.cli.run import Run, guarded
 from piqa_cli.cli.streams import emit
 
 P = ParamSpec("P")
 Options = dict[str, Any]  # parameter name -> annotation, as Typer reads it
-_MODEL, _READING, _RUN = "Model", "Reading images", "General"
+INPUT_PANEL, RESULTS_PANEL = "Input", "Results"
+_GATES, _SPEED, _MODEL, _READING, _RUN = "Gates", "Speed", "Model", "Reading images", "General"
 
 
 def _option(kind: Any, *names: str, **rest: Any) -> Any:
     return Annotated[kind, typer.Option(*names, show_default=False, **rest)]
+
+
+def option(panel: str, *names: str, metavar: str, help_: str, least: int | None = None) -> Any:
+    """An option of one command, in a panel of its help."""
+    return typer.Option(*names, metavar=metavar, help=help_, min=least, rich_help_panel=panel)
+
+
+def _flag(name: str, help_: str, panel: str | None = None, short: str | None = None) -> Any:
+    names = (name,) if short is None else (name, short)
+    return _option(bool | None, *names, metavar="", help=help_, rich_help_panel=panel)
 
 
 def _print_version(asked: bool) -> None:
@@ -35,14 +46,29 @@ def _print_version(asked: bool) -> None:
 
 
 MODEL: Options = {
-    "model": _option(str | None, "--model", "-m", metavar="NAME", help="Who judges.", rich_help_panel=_MODEL),
+    "model": _option(
+        str | None,
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Who judges: compact by default; see `piqa models list`. Also a folder that `piqa train` wrote.",
+        rich_help_panel=_MODEL,
+    ),
     "device": _option(
-        str | None, "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.", rich_help_panel=_MODEL
+        str | None,
+        "--device",
+        metavar="DEVICE",
+        help="Where it computes: auto (default), cpu, cuda, cuda:N or mps.",
+        rich_help_panel=_MODEL,
     ),
     "dtype": _option(
-        str | None, "--dtype", metavar="auto|fp32|bf16|fp16", help="Its precision.", rich_help_panel=_MODEL
+        str | None,
+        "--dtype",
+        metavar="TYPE",
+        help="Its precision: auto (default), fp32, bf16 or fp16.",
+        rich_help_panel=_MODEL,
     ),
-    "offline": _option(bool | None, "--offline/--no-offline", help="Never use the network.", rich_help_panel=_MODEL),
+    "offline": _flag("--offline/--no-offline", "Never use the network.", _MODEL),
 }
 SEED: Options = {
     "seed": _option(
@@ -50,48 +76,98 @@ SEED: Options = {
     ),
 }
 RESULTS: Options = {
-    "format": _option(Literal["table", "json", "jsonl", "csv"] | None, "--format", "-f", help="Of the results."),
-    "explain": _option(bool | None, "--explain/--no-explain", help="With or without sentences."),
+    "format": _option(
+        Literal["table", "json", "jsonl", "csv"] | None,
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="table, json, jsonl or csv. By default a table for a terminal; else by the suffix of --output, or JSON.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
+    "explain": _flag("--explain/--no-explain", "Give the reasons in sentences (default), or not.", RESULTS_PANEL),
     "fail_under": _option(
         list[str] | None,
         "--fail-under",
         metavar="DIM=VALUE",
         help="Exit with 10 unless every pair scores VALUE or more; DIM is overall, completion, harmony, naturalness"
         " or preservation. Repeatable.",
+        rich_help_panel=_GATES,
     ),
 }
 READING: Options = {
     "max_pixels": _option(
-        int | None, "--max-pixels", min=1, metavar="N", help="Refuse larger images.", rich_help_panel=_READING
+        int | None,
+        "--max-pixels",
+        min=LEAST_PIXELS,
+        metavar="N",
+        help="Refuse images of more pixels; 120000000 by default.",
+        rich_help_panel=_READING,
     ),
     "frame": _option(
-        int | None, "--frame", min=0, metavar="N", help="Of animations and multi-page files.", rich_help_panel=_READING
+        int | None,
+        "--frame",
+        min=0,
+        metavar="N",
+        help="Which frame of animations and multi-page files; 0 by default.",
+        rich_help_panel=_READING,
     ),
-    "invert_mask": _option(
-        bool | None, "--invert-mask/--no-invert-mask", help="Masks are black where edited.", rich_help_panel=_READING
-    ),
+    "invert_mask": _flag("--invert-mask/--no-invert-mask", "Masks are black where edited, not white.", _READING),
 }
 PAIRING: Options = {
-    "match": _option(Literal["stem", "relpath"] | None, "--match", help="What two names must share."),
+    "match": _option(
+        Literal["stem", "relpath"] | None,
+        "--match",
+        metavar="HOW",
+        help="What the names of a pair share: stem (file names, default) or relpath (folders too).",
+        rich_help_panel=INPUT_PANEL,
+    ),
     "on_unpaired": _option(
         Literal["error", "warn", "ignore"] | None,
         "--on-unpaired",
-        help="A file without a partner stops all (error), is a failed row (warn), or is passed over.",
+        metavar="WHAT",
+        help="A file without a partner is a failed row (warn, default), stops everything (error), or is passed over"
+        " (ignore).",
+        rich_help_panel=INPUT_PANEL,
     ),
 }
 EFFORT: Options = {
-    "workers": _option(int | None, "--workers", min=1, metavar="N", help="Threads that decode images."),
-    "batch_size": _option(str | None, "--batch-size", metavar="auto|N", help="Pairs given to the model at once."),
-    "max_errors": _option(str | None, "--max-errors", metavar="N|P%", help="Failed pairs that are tolerated."),
+    "workers": _option(
+        int | None,
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Threads that read images ahead; 2 by default.",
+        rich_help_panel=_SPEED,
+    ),
+    "batch_size": _option(
+        str | None,
+        "--batch-size",
+        metavar="auto|N",
+        help="Pairs given to the model at once; auto by default.",
+        rich_help_panel=_SPEED,
+    ),
+    "max_errors": _option(
+        str | None,
+        "--max-errors",
+        metavar="N|P%",
+        help="How many failed pairs are tolerated; none by default. With more of them, exit with 6.",
+        rich_help_panel=_GATES,
+    ),
 }
 RUN: Options = {
-    "quiet": _option(bool | None, "--quiet", "-q", help="Only errors on standard error.", rich_help_panel=_RUN),
-    "verbose": _option(bool | None, "--verbose", "-v", help="Say more on standard error.", rich_help_panel=_RUN),
-    "debug": _option(bool | None, "--debug", help="Show tracebacks.", rich_help_panel=_RUN),
-    "progress": _option(bool | None, "--progress/--no-progress", help="The progress bar.", rich_help_panel=_RUN),
+    "quiet": _flag("--quiet", "Only errors on standard error.", _RUN, "-q"),
+    "verbose": _flag("--verbose", "Say more on standard error.", _RUN, "-v"),
+    "debug": _flag("--debug", "Show tracebacks of errors.", _RUN),
+    "progress": _flag("--progress/--no-progress", "Show a progress bar on a terminal (default), or none.", _RUN),
 }
 _VERSION = _option(
-    bool, "--version", is_eager=True, callback=_print_version, help="Show the version and exit.", rich_help_panel=_RUN
+    bool,
+    "--version",
+    metavar="",
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+    rich_help_panel=_RUN,
 )
 
 

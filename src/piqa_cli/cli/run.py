@@ -85,7 +85,7 @@ def report(error: PiqaError, *, debug: bool = False) -> int:
     if debug:
         _traceback(error)
     line = printable(error.message)
-    if error.file is not None and printable(error.file) not in line:
+    if error.file is not None and error.file != "-" and printable(error.file) not in line:
         line = f"{printable(error.file)}: {line}"
     for label, text in (("expected", error.expected), ("found", error.found)):
         if text is not None and text not in error.message:
