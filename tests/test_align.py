@@ -11,9 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from piqa_cli import align, motion
-from piqa_cli.align import Registration, register, warp
-from piqa_cli.tone import Tone, fit_tone
+from piqa_cli.align import Registration, motion, register, registration, warp
+from piqa_cli.align.tone import Tone, fit_tone
 
 Pixels = NDArray[np.uint8]
 SIZE = (192, 256)
@@ -359,4 +358,4 @@ def test_wrong_arrays_are_refused(source: Pixels) -> None:
 
 
 def test_method_names_are_those_of_the_schema() -> None:
-    assert set(get_args(align.Method)) == {"none", "resize", "shift", "affine", "crop", "failed"}
+    assert set(get_args(registration.Method)) == {"none", "resize", "shift", "affine", "crop", "failed"}

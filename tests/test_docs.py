@@ -21,11 +21,11 @@ from pydantic import TypeAdapter
 import piqa_cli
 from benchmarks import data_licences
 from piqa_cli.cli.app import app
-from piqa_cli.columns import COLUMNS
 from piqa_cli.compact.findings import ROWS
 from piqa_cli.regions import encode_mask
 from piqa_cli.schema import SCALES, Outcome
 from piqa_cli.training.settings import STAGES
+from piqa_cli.writers.columns import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

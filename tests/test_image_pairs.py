@@ -15,7 +15,7 @@ from PIL import Image
 from pictures import animation, edit, encode, mask_image, photo, png16, save
 from piqa_cli.errors import InputError, UsageError
 from piqa_cli.images import ImagePolicy, LoadedImage, LoadedPair, load_image, load_pair, resize_to_side
-from piqa_cli.reduction import Reduction, plan_reduction
+from piqa_cli.images.reduction import Reduction, plan_reduction
 from piqa_cli.schema import Pair
 
 PICTURE = photo()

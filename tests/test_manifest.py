@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piqa_cli.errors import InputError
-from piqa_cli.manifest import DigestSet, read_manifest, read_stream
 from piqa_cli.pairs import PairQuery, find_pairs
-from piqa_cli.rows import MAX_LINE_BYTES
+from piqa_cli.pairs.manifest import DigestSet, read_manifest, read_stream
+from piqa_cli.pairs.rows import MAX_LINE_BYTES
 from piqa_cli.schema import Failure, Pair
 
 

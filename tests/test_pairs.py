@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piqa_cli.errors import InputError, UsageError
-from piqa_cli.folders import ImageFile, list_images, match_names, name_files
 from piqa_cli.pairs import FoundPairs, InputKind, PairQuery, detect, find_pairs
+from piqa_cli.pairs.folders import ImageFile, list_images, match_names, name_files
 from piqa_cli.schema import Failure, Pair
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piqa_cli.columns import COLUMNS, csv_row
 from piqa_cli.errors import InputError, OutputError
 from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, Pair, score
-from piqa_cli.terminal import visible
 from piqa_cli.writers import FORMATS, Format, open_writer, read_results, to_json
+from piqa_cli.writers.columns import COLUMNS, csv_row
+from piqa_cli.writers.terminal import visible
 from records import HOSTILE, ORDINARY, RECORDS, UNPAIRED, UNREADABLE
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
-from piqa_cli.folders import ImageFile, list_images
+from piqa_cli.pairs.folders import ImageFile, list_images
 from piqa_cli.schema import SCALES, Dimension, Failure, Pair
 
 RATING_FIELDS: dict[Dimension, str] = {

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piqa_cli.align import Registration, register, warp
+from piqa_cli.align.tone import Tone, apply_tone
 from piqa_cli.images import resize_to_side
 from piqa_cli.schema import Box
-from piqa_cli.tone import Tone, apply_tone
 
 U8 = NDArray[np.uint8]
 WORKING_SIDE = 512

@@ -27,8 +27,8 @@ from PIL import WebPImagePlugin as _webp  # noqa: F401
 from PIL.TiffImagePlugin import TiffImageFile
 
 from piqa_cli.errors import InputError
-from piqa_cli.files import EXPECTED, open_file, read_head, read_stdin, shown, signature, undecodable
-from piqa_cli.murmurs import MURMURS
+from piqa_cli.images.files import EXPECTED, open_file, read_head, read_stdin, shown, signature, undecodable
+from piqa_cli.images.murmurs import MURMURS
 
 # EPS, PDF, WMF and the like are left out on purpose: they run interpreters on untrusted files.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "HEIF", "JXL")

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piqa_cli.colour import Conversions, mask_levels
-from piqa_cli.decoding import ImageFile
 from piqa_cli.errors import InputError
-from piqa_cli.files import shown
+from piqa_cli.images.colour import Conversions, mask_levels
+from piqa_cli.images.decoding import ImageFile
+from piqa_cli.images.files import shown
 from piqa_cli.schema import ImageInfo
 
 _MASK_ASPECT_TOLERANCE = 0.02

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
-from piqa_cli.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, read_lines, row_error
+from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, read_lines, row_error
 from piqa_cli.schema import Failure, Pair
 
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from piqa_cli.columns import csv_header, csv_row
 from piqa_cli.errors import InputError
 from piqa_cli.schema import SCHEMA_VERSION, Outcome
-from piqa_cli.sink import Sink, Stream
+from piqa_cli.writers.columns import csv_header, csv_row
+from piqa_cli.writers.sink import Sink, Stream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -109,7 +109,7 @@ class _TableWriter(Writer):
     """For people: the detailed view of a single pair, or one line per pair under a heading."""
 
     def __init__(self, sink: Sink, single: bool, width: int | None) -> None:
-        from piqa_cli import terminal  # with Rich: only a table needs it
+        from piqa_cli.writers import terminal  # with Rich: only a table needs it
 
         super().__init__(sink)
         self._console, self._encoding = terminal.open_console(sink.stream, width)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from piqa_cli.errors import InputError, UsageError
 from piqa_cli.failures import refuse
-from piqa_cli.folders import (
+from piqa_cli.pairs.folders import (
     ImageFile,
     Listing,
     Match,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli.motion import TEXTURED, Level, Matrix, Plane, Size, compose, reduced, rescaled
+from piqa_cli.align.motion import TEXTURED, Level, Matrix, Plane, Size, compose, reduced, rescaled
 
 RANSAC_DRAWS = 400
 FEATURE_SIDE = 320

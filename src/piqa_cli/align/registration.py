@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli import matching, motion
-from piqa_cli.motion import Level, Matrix, Plane, Size
+from piqa_cli.align import matching, motion
+from piqa_cli.align.motion import Level, Matrix, Plane, Size
+from piqa_cli.align.tone import Tone, apply_tone, fit_tone
 from piqa_cli.schema import Alignment
-from piqa_cli.tone import Tone, apply_tone, fit_tone
 
 Method = Literal["none", "resize", "shift", "affine", "crop", "failed"]
 

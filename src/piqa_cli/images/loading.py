@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piqa_cli.colour import Conversions, to_eight_bits, to_srgb
-from piqa_cli.decoding import ImageFile, open_image
 from piqa_cli.errors import InputError, UsageError
-from piqa_cli.files import shown
-from piqa_cli.masks import LoadedMask, load_mask
-from piqa_cli.reduction import Reduction, plan_pair, plan_reduction, reduce, resize_to_side
+from piqa_cli.images.colour import Conversions, to_eight_bits, to_srgb
+from piqa_cli.images.decoding import ImageFile, open_image
+from piqa_cli.images.files import shown
+from piqa_cli.images.masks import LoadedMask, load_mask
+from piqa_cli.images.reduction import Reduction, plan_pair, plan_reduction, reduce, resize_to_side
 from piqa_cli.schema import ImageInfo, Pair, PairInfo
 
 __all__ = [

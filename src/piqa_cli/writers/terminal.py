@@ -18,7 +18,7 @@ from rich.text import Text
 
 from piqa_cli.regions import place
 from piqa_cli.schema import Assessment, Dimension, Failure, Kind, Outcome, Score
-from piqa_cli.sink import Stream
+from piqa_cli.writers.sink import Stream
 
 _KINDS: Final[dict[Kind, tuple[str, str]]] = {  # for the detailed view, and for one line per pair
     Kind.LOCAL: ("local edit", "local"),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piqa_cli.decoding import ImageFile
+from piqa_cli.images.decoding import ImageFile
 
 _LEFT_WHOLE = 1.5  # times working_side
 _KEPT_SIDE = 2 / 3  # of working_side is left at least: what a division by 3 leaves of the smallest it is used for

@@ -82,11 +82,21 @@ def open_file(path: str) -> BinaryIO:
         found = (error.strerror if isinstance(error, OSError) else None) or str(error)
         hint = "check the spelling and the folder you run piqa in"
         raise InputError(
-            f"{shown(path)} was not found", code="E_NOT_FOUND", file=path, expected="an image file", found=found, hint=hint
+            f"{shown(path)} was not found",
+            code="E_NOT_FOUND",
+            file=path,
+            expected="an image file",
+            found=found,
+            hint=hint,
         ) from error
     # A pipe or a device could block for ever, so none is ever opened.
     raise InputError(
-        f"{shown(path)} is {kind[0]}", code="E_NOT_A_FILE", file=path, expected="an image file", found=kind[0], hint=kind[1]
+        f"{shown(path)} is {kind[0]}",
+        code="E_NOT_A_FILE",
+        file=path,
+        expected="an image file",
+        found=kind[0],
+        hint=kind[1],
     )
 
 
