@@ -185,7 +185,7 @@ def test_a_low_score_without_a_finding_is_the_learned_judges() -> None:
 
 def test_a_finding_beside_a_good_score_is_told_as_standing_against_it() -> None:
     text = explain(edit(), [region()], scores(harmony=4.6, naturalness=4.6), findings(seam=30.0), SIZE, aligned())
-    assert "excellent, although a step of 30 L*" in text
+    assert "excellent, although a step in lightness of 30 L*" in text
     assert "blends" not in text
 
 
@@ -236,7 +236,40 @@ def test_what_is_not_known_is_named_with_its_reason() -> None:
 def test_further_regions_and_the_alignment_are_told() -> None:
     other = region((400, 300, 420, 320), 0.01)
     text = explain(edit(), [region(), other], scores(), (), SIZE, aligned("crop"))
-    assert "12 % of the image, with one smaller region, after the source was cropped to match." in text
+    start = (
+        "With the source cropped to match, the larger of two edited regions is in the upper left, 12 % of the image."
+    )
+    assert text.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((10, 20, 200, 180), "is in the upper left, 12 %"),
+        ((10, 200, 100, 260), "is on the left, 12 %"),
+        ((0, 0, 640, 20), "is along the top edge, 12 %"),
+        ((0, 0, 640, 480), "is across the whole picture, 12 %"),
+    ],
+)
+def test_a_region_is_placed_in_a_whole_sentence(box: Box, words: str) -> None:
+    text = explain(edit(), [region(box)], scores(), (), SIZE, aligned())
+    assert text.startswith(f"The edited region {words} of the image.")
+
+
+def test_an_empty_mask_is_told_where_the_region_would_be() -> None:
+    empty = scores().model_copy(
+        update={"harmony": score(Dimension.HARMONY, None, reason="the mask covers nothing", code="E_MASK_EMPTY")}
+    )
+    text = explain(edit(), [], empty, (), SIZE, aligned("shift"))
+    assert text.startswith("With the source shifted into place, the picture was changed, but the mask marks no region.")
+
+
+def test_nothing_outside_is_spoken_of_where_there_is_no_region() -> None:
+    for change in (edit(Kind.NONE, area=0), edit(Kind.GLOBAL, area=1), edit(Kind.NONE, identical=True, area=0)):
+        for value in (2.0, 3.0, 5.0):
+            text = explain(change, [], scores(preservation=value), (), SIZE, aligned())
+            assert "outside" not in text
+            assert "rest of the picture" not in text
 
 
 @pytest.mark.parametrize(

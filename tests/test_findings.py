@@ -72,7 +72,7 @@ def test_drift_is_boxed_in_the_edited_images_pixels_and_named_by_place() -> None
     row = next(row for row in ROWS if row.kind == "drift_colour")
     (finding,) = find(measured(row, 6.0), [HERE], SIZE)
     assert finding.box == (320, 240, 640, 480)
-    assert "lower right" in finding.text
+    assert finding.text.endswith("Delta E, most in the lower right.")
 
 
 def test_the_box_is_the_largest_regions_unless_others_weigh_as_much() -> None:

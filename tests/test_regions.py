@@ -15,6 +15,7 @@ from piqa_cli.regions import (
     describe,
     encode_mask,
     find_regions,
+    locate,
     place,
     scale_box,
 )
@@ -261,6 +262,21 @@ def test_scaled_boxes_hold_the_old_box_and_stay_inside(
 )
 def test_a_box_is_placed_in_words(box: Box, words: str) -> None:
     assert place(box, (100, 200)) == words
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0, 0, 60, 30), "in the upper left"),
+        ((0, 40, 60, 60), "on the left"),
+        ((0, 0, 100, 100), "in the left half"),
+        ((0, 90, 200, 100), "along the bottom edge"),
+        ((90, 0, 110, 100), "in the middle, full height"),
+        ((0, 0, 200, 100), "across the whole picture"),
+    ],
+)
+def test_a_place_has_the_words_of_a_sentence(box: Box, words: str) -> None:
+    assert locate(box, (100, 200)) == words
 
 
 @given(st.data(), st.integers(1, 60), st.integers(1, 60))

@@ -236,6 +236,16 @@ def place(box: Box, size: tuple[int, int]) -> str:
     return _NINTHS[third_y][third_x]
 
 
+def locate(box: Box, size: tuple[int, int]) -> str:
+    """The words of `place` as they stand in a sentence: "in the upper left", "along the top edge"."""
+    words = place(box, size)
+    if words == "whole picture":
+        return f"across the {words}"
+    if words.endswith("edge"):
+        return f"along the {words}"
+    return f"on the {words}" if words in {"left", "right"} else f"in the {words}"
+
+
 def _third(centre: float) -> int:
     return min(2, max(0, int(centre * 3)))
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from piqa_cli.compact.findings import dimension_of
-from piqa_cli.regions import describe
+from piqa_cli.regions import describe, locate, place
 from piqa_cli.schema import Alignment, Dimension, Edit, Finding, Kind, Region, Score, Scores
 
 _LOW, _HIGH = 2.5, 3.5  # the ends of "fair" on the 1..5 scales
 
 _ALIGNED = {
-    "shift": ", after the source was shifted into place",
-    "affine": ", after the source was moved into place",
-    "crop": ", after the source was cropped to match",
+    "shift": "With the source shifted into place, ",
+    "affine": "With the source moved into place, ",
+    "crop": "With the source cropped to match, ",
 }
 
 _UNKNOWN = {
@@ -65,14 +65,15 @@ def explain(
         size: (height, width) of the edited image.
         alignment: how the source was brought onto the edited image.
     """
-    sentences = [_where(edit, regions, size, alignment)]
+    sentences = [_where(edit, regions, scores, size, alignment)]
     if edit.kind is Kind.DIFFERENT:
         sentences.append("What was edited, and how well, cannot be judged without a common picture")
         return _join(sentences)
     inside = [f for f in findings if dimension_of(f.kind) is not Dimension.PRESERVATION]
     outside = [f for f in findings if dimension_of(f.kind) is Dimension.PRESERVATION]
     quality = _quality(scores, inside, whole=edit.kind is Kind.GLOBAL or not regions)
-    sentences += [s for s in (quality, _rest(scores.preservation, outside), _open(scores)) if s]
+    rest = "" if edit.identical else _rest(scores.preservation, outside, whole=not regions)
+    sentences += [s for s in (quality, rest, _open(scores)) if s]
     if len(sentences) == 1:
         sentences.append("No single measurement stands out")
     return _join(sentences)
@@ -82,24 +83,34 @@ def _join(sentences: Sequence[str]) -> str:
     return " ".join(f"{sentence}." for sentence in sentences)
 
 
-def _where(edit: Edit, regions: Sequence[Region], size: tuple[int, int], alignment: Alignment) -> str:
-    aligned = _ALIGNED.get(alignment.method, "")
+def _where(edit: Edit, regions: Sequence[Region], scores: Scores, size: tuple[int, int], alignment: Alignment) -> str:
     if edit.kind is Kind.DIFFERENT:
         return "The edited file shows a different picture: the source could not be brought onto it"
     if edit.identical:
         return "Both files hold the same pixels: nothing was edited"
+    text = _ALIGNED.get(alignment.method, "") + _change(edit, regions, scores, size)
+    return text[0].upper() + text[1:]
+
+
+def _change(edit: Edit, regions: Sequence[Region], scores: Scores, size: tuple[int, int]) -> str:
     if edit.kind is Kind.NONE:
-        return f"No edit was found: the files differ only as a re-encoding or a resize makes them differ{aligned}"
-    if edit.kind is Kind.GLOBAL and not regions:
-        return f"The whole picture was changed rather than one part{aligned}"
-    if not regions:
-        return f"The picture was changed, but no region could be outlined{aligned}"
+        return "no edit was found: the files differ only as a re-encoding or a resize makes them differ"
+    if not regions and scores.harmony.code == "E_MASK_EMPTY":
+        return "the picture was changed, but the mask marks no region"
     if edit.kind is Kind.GLOBAL:
-        part = describe(regions[0], size)
-        return f"The whole picture was changed rather than one part; the largest change: {part}{aligned}"
-    rest = len(regions) - 1
-    more = "" if rest == 0 else ", with one smaller region" if rest == 1 else ", with further smaller regions"
-    return f"The edited region: {describe(regions[0], size)}{more}{aligned}"
+        part = f"; the region judged is {_placed(regions[0], size)}" if regions else ""
+        return f"the whole picture was changed rather than one part{part}"
+    if not regions:
+        return "the picture was changed, but no region could be outlined"
+    which = {1: "the edited region", 2: "the larger of two edited regions"}.get(
+        len(regions), "the largest of several edited regions"
+    )
+    return f"{which} is {_placed(regions[0], size)}"
+
+
+def _placed(region: Region, size: tuple[int, int]) -> str:
+    """In the form `in the upper left, 12 % of the image`."""
+    return locate(region.box, size) + describe(region, size).removeprefix(place(region.box, size))
 
 
 def _quality(scores: Scores, findings: Sequence[Finding], *, whole: bool) -> str:
@@ -136,7 +147,7 @@ def _rated(known: Sequence[tuple[str, Dimension, Score]]) -> str:
     return text[0].upper() + text[1:]
 
 
-def _rest(score: Score, findings: Sequence[Finding]) -> str:
+def _rest(score: Score, findings: Sequence[Finding], *, whole: bool) -> str:
     """What became of the rest of the picture; empty where preservation is not known and nothing was measured."""
     if score.value is None:
         return _clause(findings[0], capital=True) if findings else ""
@@ -144,14 +155,12 @@ def _rest(score: Score, findings: Sequence[Finding]) -> str:
         if score.value < _HIGH:
             return f"Preservation is rated {score.level}: {_clause(findings[0])}"
         return f"Preservation is rated {score.level}, although {_clause(findings[0])}"
+    where = "" if whole else " outside the region"
     if score.value < _LOW:
-        return (
-            f"The learned judge rates preservation {score.level}, although no single measurement outside the region "
-            "stands out"
-        )
+        return f"The learned judge rates preservation {score.level}, although no single measurement{where} stands out"
     if score.value >= _HIGH:
-        return "No drift was measured in the rest of the picture"
-    return f"Preservation is rated {score.level}; no single measurement outside the region stands out"
+        return "No drift was measured" if whole else "No drift was measured in the rest of the picture"
+    return f"Preservation is rated {score.level}; no single measurement{where} stands out"
 
 
 def _open(scores: Scores) -> str:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from piqa_cli.compact.features import Measurements
-from piqa_cli.regions import place, scale_box
+from piqa_cli.regions import locate, scale_box
 from piqa_cli.schema import Box, Dimension, Finding, Region
 
 Severity = Literal["slight", "moderate", "severe"]
@@ -70,7 +70,7 @@ ROWS: tuple[Row, ...] = (
     Row("sharpness", "sharpness", 1, (0.95, 1.2, 1.5), "octaves",
         "The region is {value} octaves sharper than its surroundings.", _H),
     Row("seam", "seam", 1, (4, 8, 18), "L*",
-        "A step of {value} L* follows the region's edge.", _H, replaced=4),
+        "A step in lightness of {value} L* follows the region's edge.", _H, replaced=4),
     Row("texture_loss", "texture_loss", 1, (0.42, 0.55, 0.65), "%",
         "The region lacks {value} % of the fine texture that its surroundings and the source have.", _N, 100, 1.5),
     Row("blocking", "blocking", 1, (0.6, 1.2, 2.5), "L*",
@@ -80,9 +80,9 @@ ROWS: tuple[Row, ...] = (
     Row("repetition", "repetition", 1, (0.3, 0.42, 0.55), "%",
         "The region repeats its own pattern with a correlation of {value} %.", _N, 100),
     Row("drift_structure", "drift_structure", 1, (0.065, 0.12, 0.22), "%",
-        "Outside the region the structure differs by {value} %, most in the {place}.", _P, 100),
+        "Outside the region the structure differs by {value} %, {place}.", _P, 100),
     Row("drift_colour", "drift_colour", 1, (3.2, 5, 9), "Delta E",
-        "Outside the region the colours moved by {value} Delta E, most in the {place}.", _P),
+        "Outside the region the colours moved by {value} Delta E, {place}.", _P),
     Row("drift_sharpness", "drift_sharpness", 1, (1, 1.4, 1.8), "octaves",
         "Outside the region the sharpness changed unevenly, by {value} octaves.", _P),
     Row("drift_text", "drift_text", 1, (0.33, 0.48, 0.65), "%",
@@ -150,7 +150,8 @@ def _finding(
     size: tuple[int, int],
 ) -> Finding:
     box = _drift_box(measurements, size) if row.dimension is _P else _region_box(regions)
-    where = place(box, size) if box else "whole picture"
+    where = locate(box, size) if box else ""
+    where = f"most {where}" if where and "whole" not in where else "all over the picture"
     hue = hue_name(*measurements.cast) if measurements.cast else ""
     amount = row.scale * value
     text = row.text.format(value=number(amount), hue=hue, place=where)
