@@ -81,7 +81,7 @@ def test_a_bad_row_is_a_failure_with_its_line_and_the_rest_goes_on(tmp_path: Pat
     missing = rows[1]
     assert isinstance(missing, Failure)
     assert missing.pair.source == "b.jpg"
-    assert (missing.error.message, missing.error.found) == ("line 3 is not a pair", "no edited")
+    assert (missing.error.message, missing.error.found) == ("line 3 is not a pair", "nothing as edited")
 
 
 def test_json_lines_give_pairs_and_failures_alike(tmp_path: Path) -> None:
@@ -116,6 +116,20 @@ def test_repeated_pairs_and_ids_are_refused_and_other_ids_made_unique(tmp_path: 
         ("e#4", "a"),
         ("1", "a"),
         ("line 6", "E_DUPLICATE"),
+    ]
+
+
+def test_a_repeated_pair_with_an_id_of_its_own_is_meant(tmp_path: Path) -> None:
+    rows = read(tmp_path, "source,edited,id\na,e.png,first\na,e.png,second\na,e.png,\na,f.png,second\n")
+    assert [row[:2] for row in short(rows)] == [
+        ("first", "a"),
+        ("second", "a"),
+        ("line 4", "E_DUPLICATE"),
+        ("line 5", "E_DUPLICATE"),
+    ]
+    assert [row.error.message for row in rows if isinstance(row, Failure)] == [
+        "line 4 repeats an earlier pair",
+        "line 5 repeats an earlier id",
     ]
 
 

@@ -127,11 +127,11 @@ def _label(row: object, number: int, path: str) -> Label | Failure:
         for column in ("source_img_name", "edited_img_name"):
             name = row.get(column)
             if not isinstance(name, str) or not name.strip() or "\0" in name:
-                raise _row_error(path, number, "E_LABELS", f"a file name as {column}", repr(name))
+                raise _row_error(path, number, "E_LABELS", f"a file name as {column}", _shown(name))
             names.append(name)
         prompt = row.get("prompt")
         if prompt is not None and not isinstance(prompt, str):
-            raise _row_error(path, number, "E_LABELS", "text as prompt", repr(prompt))
+            raise _row_error(path, number, "E_LABELS", "text as prompt", _shown(prompt))
         ratings = _ratings(row, number, path)
         return Label(names[0], names[1], clean_prompt(prompt or "") or None, ratings)
     except InputError as error:
@@ -146,14 +146,20 @@ def _ratings(row: dict[str, Any], number: int, path: str) -> tuple[tuple[Dimensi
             continue
         number_like = isinstance(value, int | float) and not isinstance(value, bool)
         if not (number_like and scale.low <= value <= scale.high):
-            raise _row_error(path, number, "E_LABELS", f"{column} within {scale.low:g}..{scale.high:g}", repr(value))
+            raise _row_error(path, number, "E_LABELS", f"{column} within {scale.low:g}..{scale.high:g}", _shown(value))
         ratings.append((dimension, float(value)))
     return tuple(ratings)
 
 
 def _row_error(path: str, number: int, code: str, expected: str, found: str) -> InputError:
     message = f"row {number} of the label file cannot be used"
-    return InputError(message, code=code, file=path, expected=expected, found=found, hint="correct or remove the row")
+    hint = "correct or remove the row; a list of source and edited paths is a manifest: CSV or JSON lines"
+    return InputError(message, code=code, file=path, expected=expected, found=found, hint=hint)
+
+
+def _shown(value: object) -> str:
+    """A JSON value as a message quotes it."""
+    return "nothing" if value is None else repr(value)
 
 
 def clean_prompt(text: str) -> str:

@@ -164,7 +164,7 @@ def _arrange(folders: _Folders, folder: str, on_unpaired: OnUnpaired) -> FolderR
 def _unpaired(failures: list[Failure]) -> InputError:
     first = failures[0].error
     return InputError(
-        f"{len(failures)} files cannot be paired; the first: {first.message}",
+        f"{len(failures)} file{'' if len(failures) == 1 else 's'} cannot be paired; the first: {first.message}",
         code=first.code,
         file=first.file,
         expected=first.expected,
@@ -176,7 +176,8 @@ def _unpaired(failures: list[Failure]) -> InputError:
 def _no_pairs(folder: str, listing: Listing, expected: str) -> InputError:
     endings = Counter(os.path.splitext(name)[1].lower() or "no ending" for name in listing.skipped)
     others = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(3))
-    images = f"{len(listing.images)} images" + (f" (such as {listing.images[0].relative!r})" if listing.images else "")
+    count = len(listing.images)
+    images = f"{count} image{'' if count == 1 else 's'}" + (f" (such as {listing.images[0].relative!r})" if listing.images else "")
     subfolders = sorted({image.relative.partition("/")[0] for image in listing.images if "/" in image.relative})
     inside = f" in {', '.join(subfolders[:4])}{' ...' if len(subfolders) > 4 else ''}" if subfolders else ""
     return InputError(

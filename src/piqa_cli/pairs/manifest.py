@@ -129,14 +129,14 @@ class _Checker:
                 mask=None if row.mask is None else self._path(row.mask),
                 prompt=row.prompt,
             )
-            if not self.pairs.add("\0".join((pair.source, pair.edited, pair.mask or "", pair.prompt or ""))):
-                raise self._repeated(
-                    row, "this pair was given before", "the same source, edited, mask and prompt again"
-                )
+            new = self.pairs.add("\0".join((pair.source, pair.edited, pair.mask or "", pair.prompt or "")))
+            if row.id is None and not new:  # with an id of its own a repetition is meant, and can be told apart
+                found = "the same source, edited, mask and prompt again"
+                raise self._repeated(f"line {row.number} repeats an earlier pair", found)
             if self.ids.add(pair.id):
                 return pair
             if row.id is not None:
-                raise self._repeated(row, "this id was given before", f"id {row.id!r} again")
+                raise self._repeated(f"line {row.number} repeats an earlier id", f"the id {row.id!r} again")
             return pair.model_copy(update={"id": f"{pair.id}#{row.number}"})
         except InputError as error:
             known = row.id is not None and error.code != "E_DUPLICATE"
@@ -156,7 +156,7 @@ class _Checker:
             raise row.problem
         for column, cell in (("source", row.source), ("edited", row.edited), ("mask", row.mask)):
             if cell is None and column in REQUIRED:
-                raise row_error(self.name, row.number, f"no {column}", f"give the path of the {column} image")
+                raise row_error(self.name, row.number, f"nothing as {column}", f"give the path of the {column} image")
             if cell is not None and not _openable(cell):
                 raise row_error(
                     self.name, row.number, f"{column} {cell!r}", "give a path that the file system can hold"
@@ -166,14 +166,14 @@ class _Checker:
         path = os.path.join(self.root, cell)
         return "./-" if path == "-" else path  # a file of that name; "-" alone would be standard input
 
-    def _repeated(self, row: Row, what: str, found: str) -> InputError:
+    def _repeated(self, what: str, found: str) -> InputError:
         return InputError(
-            f"{what} (line {row.number})",
+            what,
             code="E_DUPLICATE",
             file=self.name,
-            expected="each pair and each id once",
+            expected="each id once, and each pair once or under ids of its own",
             found=found,
-            hint="remove the row, or give it another id",
+            hint="remove the row, or give it an id of its own",
         )
 
 

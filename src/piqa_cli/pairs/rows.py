@@ -173,7 +173,7 @@ def _json_row(text: str, number: int, name: str) -> Row:
         if column == "id" and isinstance(cell, int) and not isinstance(cell, bool):
             cell = str(cell)
         if cell is not None and not isinstance(cell, str):
-            return _bad_row(name, number, f"{column} is {type(cell).__name__}", f"write {column} as text")
+            return _bad_row(name, number, f"{json.dumps(cell)[:40]} as {column}", f"write {column} as text")
         cells[column] = cell or ""
     return _row(number, cells)
 
