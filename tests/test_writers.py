@@ -301,6 +301,20 @@ def test_details_fit_sixty_columns_and_hold_no_raw_control_characters(record: Ou
     assert visible(text.replace("\n", "")) == text.replace("\n", "")
 
 
+def test_a_table_names_the_largest_regions_and_counts_the_others() -> None:
+    small = ORDINARY.regions[1].model_copy(update={"area_fraction": 0.0004})
+    many = ORDINARY.model_copy(update={"regions": (ORDINARY.regions[0], *[small] * 11)})
+    text = written("table", (many,), single=True, width=80).decode()
+    assert text.count("500,400 - 560,470") == 7
+    assert "under 0.1 %" in text
+    assert re.search(r"4 smaller +0\.2 %", text)
+
+
+def test_the_columns_of_a_batch_have_whole_words_where_they_fit() -> None:
+    for width, words in ((80, "overall prompt harmony natural preserved"), (60, "over done harm natu pres")):
+        assert words in written("table", (ORDINARY,), width=width).decode().splitlines()[0]
+
+
 def test_user_text_is_never_markup() -> None:
     text = written("table", (HOSTILE,), single=True, width=200).decode()
     for literal in ("[bold]x[/bold]", ":smile:", "[link=x]y[/link]", "A [red]drift[/red].", r"caf\udce9", r"\x1b[31m"):

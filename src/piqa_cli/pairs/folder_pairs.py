@@ -175,9 +175,10 @@ def _unpaired(failures: list[Failure]) -> InputError:
 
 def _no_pairs(folder: str, listing: Listing, expected: str) -> InputError:
     endings = Counter(os.path.splitext(name)[1].lower() or "no ending" for name in listing.skipped)
-    others = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(3))
+    others = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(3))
     count = len(listing.images)
-    images = f"{count} image{'' if count == 1 else 's'}" + (f" (such as {listing.images[0].relative!r})" if listing.images else "")
+    images = f"{count} image{'' if count == 1 else 's'}"
+    images += f" (such as {listing.images[0].relative!r})" if count else ""
     subfolders = sorted({image.relative.partition("/")[0] for image in listing.images if "/" in image.relative})
     inside = f" in {', '.join(subfolders[:4])}{' ...' if len(subfolders) > 4 else ''}" if subfolders else ""
     return InputError(

@@ -26,19 +26,20 @@ _KINDS: Final[dict[Kind, tuple[str, str]]] = {  # for the detailed view, and for
     Kind.NONE: ("no change", "none"),
     Kind.DIFFERENT: ("a different picture", "differs"),
 }
-_NAMES: Final[dict[Dimension, tuple[str, str]]] = {
-    Dimension.OVERALL: ("overall", "over"),
-    Dimension.COMPLETION: ("prompt completion", "done"),
-    Dimension.HARMONY: ("harmony", "harm"),
-    Dimension.NATURALNESS: ("local naturalness", "natu"),
-    Dimension.PRESERVATION: ("preservation", "pres"),
+_NAMES: Final[dict[Dimension, tuple[str, str, str]]] = {  # and as headings of a wide and of a narrow terminal
+    Dimension.OVERALL: ("overall", "overall", "over"),
+    Dimension.COMPLETION: ("prompt completion", "prompt", "done"),
+    Dimension.HARMONY: ("harmony", "harmony", "harm"),
+    Dimension.NATURALNESS: ("local naturalness", "natural", "natu"),
+    Dimension.PRESERVATION: ("preservation", "preserved", "pres"),
 }
 _STYLES: Final[tuple[str, ...]] = ("red", "yellow", "green")  # lower, middle and upper third of a scale
 _SEVERITY_STYLES: Final[dict[str, str]] = {"slight": "dim", "moderate": "yellow", "severe": "red"}
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _BAR = 12
-_NUMBER = 5
+_SHOWN_REGIONS = 8
 _KIND = 8
+_WIDE = 76  # columns from which a batch has its headings in full
 
 
 def open_console(stream: Stream, width: int | None = None) -> tuple[Console, str]:
@@ -82,7 +83,7 @@ def details(outcome: Outcome, console: Console) -> RenderableType:
 def heading(console: Console) -> RenderableType:
     """The line above the rows of a batch."""
     line = _fit("pair", _name_width(console)) + " " + "kind".ljust(_KIND)
-    line += "".join(short.rjust(_NUMBER) for _, short in _NAMES.values())
+    line += "".join(title.rjust(width) for title, width in _columns(console).values())
     return Group(Text(line, style="bold", no_wrap=True, overflow="crop"))  # bare, print() would lose no_wrap
 
 
@@ -95,10 +96,10 @@ def row(outcome: Outcome, console: Console) -> RenderableType:
         line.append(f"{outcome.error.code} ", style="red")
         return Group(line.append(visible(outcome.error.message)))
     line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
-    for dimension in _NAMES:
+    for dimension, (_, width) in _columns(console).items():
         score = outcome.scores.of(dimension)
         value = "-" if score.value is None else f"{score.value:.1f}"
-        line.append(value.rjust(_NUMBER), style=_style(score))
+        line.append(value.rjust(width), style=_style(score))
     return Group(line)
 
 
@@ -117,17 +118,10 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
     yield _score_table(assessment, console)
     if assessment.regions:
         yield _title("regions")
-        size = (pair.edited.height, pair.edited.width)
-        for number, region in enumerate(assessment.regions, start=1):
-            x0, y0, x1, y1 = region.box
-            where = f"{number}. {place(region.box, size)}, box {x0},{y0} to {x1},{y1}"
-            yield _item(Text(f"{where}, {_percent(region.area_fraction)}, confidence {region.confidence:.2f}"))
+        yield _item(_region_table(assessment))
     if assessment.findings:
         yield _title("findings")
-        for finding in assessment.findings:
-            text = Text(finding.severity, style=_SEVERITY_STYLES[finding.severity])
-            text.append(f" {visible(finding.kind)}: {visible(finding.text)}", style="default")
-            yield _item(text.append(f" ({finding.value:.3g} {visible(finding.unit)})", style="dim"))
+        yield _item(_finding_table(assessment))
     if assessment.explanation is not None:
         yield _title("explanation")
         yield from (_item(Text(visible(line))) for line in assessment.explanation.splitlines())
@@ -135,29 +129,29 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
         yield _title("warnings")
         yield from (_item(Text(visible(warning), style="yellow")) for warning in assessment.warnings)
     yield Text()
-    yield Text(f"{assessment.model.name} {assessment.model.version}, {assessment.seconds:.2f} s", style="dim")
+    model = f"{assessment.model.name} {assessment.model.version}, {assessment.seconds:.2f} s"
+    yield Text(f"{model}; {_sign(console)} spans the 80 % interval", style="dim")
 
 
 def _score_table(assessment: Assessment, console: Console) -> RenderableType:
     full, empty = ("#", ".") if _ascii(console) else ("━", "╌")
-    sign = "+-" if _ascii(console) else "±"
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, min_width=_BAR)
     table.add_column()
-    notes: list[RenderableType] = []
-    for dimension, (name, _) in _NAMES.items():
+    notes: dict[str, list[str]] = {}
+    for dimension, (name, *_) in _NAMES.items():
         score = assessment.scores.of(dimension)
         if score.reason:
-            notes.append(_item(Text(f"{name}: {visible(score.reason)}", style="dim")))
+            notes.setdefault(visible(score.reason), []).append(name)
         if score.value is None:
-            table.add_row(name, "-", "", "", Text("not scored", style="dim"))
+            table.add_row(name, "-", "", Text(empty * _BAR, style="dim"), Text("not scored", style="dim"))
             continue
         filled = round(_BAR * (score.value - score.low) / (score.high - score.low))
         bar = Text(full * filled, style=_style(score)).append(empty * (_BAR - filled), style="dim")
-        spread = "" if score.spread is None else f"{sign}{score.spread:.1f}"
+        spread = "" if score.spread is None else f"{_sign(console)}{score.spread:.1f}"
         table.add_row(
             name,
             f"{score.value:.1f}/{score.high:g}",
@@ -165,7 +159,36 @@ def _score_table(assessment: Assessment, console: Console) -> RenderableType:
             bar,
             Text(visible(score.level or ""), style=_style(score)),
         )
-    return Group(table, *notes)
+    lines = (f"{', '.join(names)}: {reason}" for reason, names in notes.items())
+    return Group(table, *(_item(Text(line, style="dim")) for line in lines))
+
+
+def _region_table(assessment: Assessment) -> RenderableType:
+    size = (assessment.pair.edited.height, assessment.pair.edited.width)
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    for _ in range(3):
+        table.add_column(justify="right")
+    table.add_row(*(Text(word, style="dim") for word in ("where", "box in pixels", "area", "confidence")))
+    for region in assessment.regions[:_SHOWN_REGIONS]:
+        x0, y0, x1, y1 = region.box
+        area = _percent(region.area_fraction)
+        table.add_row(place(region.box, size), f"{x0},{y0} - {x1},{y1}", area, f"{region.confidence:.2f}")
+    rest = assessment.regions[_SHOWN_REGIONS:]
+    if rest:
+        total = _percent(sum(region.area_fraction for region in rest))
+        table.add_row(Text(f"{len(rest)} smaller", style="dim"), "", Text(total, style="dim"))
+    return table
+
+
+def _finding_table(assessment: Assessment) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for finding in assessment.findings:
+        severity = Text(finding.severity, style=_SEVERITY_STYLES[finding.severity])
+        table.add_row(severity, Text(visible(finding.text)))
+    return table
 
 
 def _failure_lines(failed: Failure) -> Iterator[RenderableType]:
@@ -186,11 +209,13 @@ def _title(word: str) -> RenderableType:
     return Text(f"\n{word}", style="bold")
 
 
-def _item(text: Text) -> RenderableType:
-    return Padding(text, (0, 0, 0, 2), expand=False)
+def _item(content: RenderableType) -> RenderableType:
+    return Padding(content, (0, 0, 0, 2), expand=False)
 
 
 def _percent(fraction: float) -> str:
+    if 0 < fraction < 0.001:
+        return "under 0.1 %"
     return f"{100 * fraction:.0f} %" if fraction >= 0.1 else f"{100 * fraction:.1f} %"
 
 
@@ -201,12 +226,22 @@ def _style(score: Score) -> str:
     return _STYLES[min(len(_STYLES) - 1, int(share * len(_STYLES)))]
 
 
+def _sign(console: Console) -> str:
+    return "+-" if _ascii(console) else "±"
+
+
 def _ascii(console: Console) -> bool:
     return console.options.ascii_only
 
 
+def _columns(console: Console) -> dict[Dimension, tuple[str, int]]:
+    """Title and width of each score's column in a batch."""
+    titles = {dimension: wide if console.width >= _WIDE else short for dimension, (_, wide, short) in _NAMES.items()}
+    return {dimension: (title, len(title) + 1) for dimension, title in titles.items()}
+
+
 def _name_width(console: Console) -> int:
-    return max(8, console.width - 1 - _KIND - _NUMBER * len(_NAMES))
+    return max(8, console.width - 1 - _KIND - sum(width for _, width in _columns(console).values()))
 
 
 def _fit(text: str, width: int, ellipsis: str = "") -> str:
