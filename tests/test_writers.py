@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
