@@ -37,10 +37,10 @@ MODELS: dict[str, ModelEntry] = {
         name="compact",
         version="1.0",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=3438158,
+        parameters=3439314,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="e8649fc26c36d54a8a33e27b7aaac815b50b47af853a3da1242308630f171a51",
+        sha256="d3759ab70841f8b2e16f81b333b22373fa1038974490f2c4e02b4bb664e73a30",
     ),
 }
 
