@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_valid_one(project: Path) -> 
         ("PIQA_DTYPE", "fp8"),
         ("PIQA_OFFLINE", "perhaps"),
         ("PIQA_FORMAT", "xml"),
-        ("PIQA_MODEL", ""),
         ("PIQA_FAIL_UNDER", "beauty=3"),
         ("PIQA_MAX_ERRORS", "-1"),
     ],
@@ -82,6 +83,21 @@ def test_an_unknown_key_is_refused_with_the_nearest_valid_one(project: Path) -> 
 def test_a_bad_variable_is_named(project: Path, variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=variable):
         resolve({}, {variable: value})
+
+
+def test_an_empty_variable_counts_as_not_set(project: Path) -> None:
+    (project / "piqa.toml").write_text("workers = 3\nexplain = false\n")
+    found = resolve({}, {"PIQA_WORKERS": "", "PIQA_MODEL": "", "PIQA_FAIL_UNDER": "", "PIQA_EXPLAIN": ""})
+    assert (found.workers, found.model, found.fail_under, found.explain) == (3, "compact", (), False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the folder that a program is in")
+def test_a_folder_that_was_removed_has_no_project(project: Path) -> None:
+    gone = project / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    assert resolve({}, {}).model == "compact"
 
 
 @pytest.mark.parametrize("text", ["seed = ", "seed = 'x'", "seed = true", "[batch]\nseed = 1", "\xff"])
@@ -160,5 +176,5 @@ def test_a_bad_key_in_the_project_ends_the_executable_with_2(
     (project / "piqa.toml").write_text("fail_unter = 'overall=3'\n")
     done = quick_piqa("assess", files.source, files.edited, cwd=project)
     assert done.status == 2
-    assert "'fail_under'" in done.err
+    assert "'fail-under'" in done.err
     assert done.out == b""

@@ -23,7 +23,7 @@ ON_UNPAIRED = ("error", "warn", "ignore")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 LEAST_PIXELS = 32 * 32
 """The smallest picture that can be judged; no limit below it makes sense."""
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,12 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    for file in (_user_file(), _project_file(Path.cwd())):  # the stronger one last
+    for file in (_user_file(), _project_file()):  # the stronger one last
         if file is not None:
             values |= _read_file(file)
     for name in KEYS:
         variable = "PIQA_" + name.upper()
-        if variable in environ:
+        if environ.get(variable):  # an empty one counts as not set
             values[name] = _parse(name, environ[variable], f"environment variable {variable}")
     for name, value in flags.items():
         if value is not None:
@@ -174,8 +174,12 @@ def _parse(name: str, value: object, where: str) -> Any:
         raise UsageError(f"{where}: expected {key.expected}, found '{printable(str(value))}'") from error
 
 
-def _project_file(folder: Path) -> Path | None:
-    """The nearest piqa.toml in the folder or above it, no higher than the repository it is in."""
+def _project_file() -> Path | None:
+    """The nearest piqa.toml in the current folder or above it, no higher than the repository it is in."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # somebody removed the folder we are in
+        return None
     for place in (folder, *folder.parents):
         if (place / PROJECT_FILE).is_file():
             return place / PROJECT_FILE
@@ -208,7 +212,7 @@ def _read_file(file: Path) -> dict[str, Any]:
             raise UsageError(
                 f"{file}: unknown key '{printable(written)}'; the nearest valid key is '{_nearest(name)}'",
                 file=str(file),
-                hint="valid keys: " + ", ".join(KEYS),
+                hint="valid keys: " + ", ".join(map(_written, KEYS)),
             )
         values[name] = _parse(name, value, f"{file}: {written}")
     return values
@@ -217,4 +221,9 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _nearest(name: str) -> str:
     import difflib
 
-    return difflib.get_close_matches(name, list(KEYS), n=1, cutoff=0)[0]
+    return _written(difflib.get_close_matches(name, list(KEYS), n=1, cutoff=0)[0])
+
+
+def _written(name: str) -> str:
+    """A key as it is written in a file, and behind the dashes of its option."""
+    return name.replace("_", "-")
