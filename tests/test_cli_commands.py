@@ -45,6 +45,7 @@ def test_a_wrong_command_is_2_and_points_to_the_help(piqa: RunPiqa, arguments: t
 def test_the_schema_describes_both_kinds_of_record(piqa: RunPiqa) -> None:
     schema = piqa("schema").json()
     definitions = schema["$defs"]
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert {"Assessment", "Failure", "Score", "Region"} <= definitions.keys()
     assert definitions["Assessment"]["properties"]["schema_version"]["const"] == "1.0"
 

@@ -6,6 +6,9 @@ from piqa_cli.cli.options import command
 from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import emit
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+"""What pydantic writes."""
+
 
 @command()
 def schema(run: Run) -> None:
@@ -14,6 +17,7 @@ def schema(run: Run) -> None:
 
     from pydantic import TypeAdapter
 
-    from piqa_cli.schema import Outcome
+    from piqa_cli.schema import SCHEMA_VERSION, Outcome
 
-    emit(json.dumps(TypeAdapter(Outcome).json_schema(mode="serialization"), indent=2) + "\n")
+    head = {"$schema": DIALECT, "title": f"piqa record, version {SCHEMA_VERSION}"}
+    emit(json.dumps(head | TypeAdapter(Outcome).json_schema(mode="serialization"), indent=2) + "\n")
