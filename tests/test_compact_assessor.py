@@ -104,6 +104,15 @@ def test_two_scenes_are_different_pictures(assessor: Assessor, tmp_path: Path) -
     assert found.scores.overall.code == "N_DIFFERENT_PICTURE"
 
 
+def test_a_mask_that_misses_the_edit_is_warned_of(assessor: Assessor, tmp_path: Path) -> None:
+    source = photo(400, 300, seed=5)
+    edited, where = edit(source, BOX)
+    right, inverted = (write(tmp_path, f"{i}.png", m.astype(np.uint8) * 255) for i, m in enumerate((where, ~where)))
+    assert one(assessor, pair(tmp_path, "a", source, edited, mask=right)).warnings == ()
+    (warning,) = one(assessor, pair(tmp_path, "b", source, edited, mask=inverted)).warnings
+    assert "--invert-mask" in warning
+
+
 def test_given_mask_is_the_region(assessor: Assessor, tmp_path: Path) -> None:
     source = photo(400, 300, seed=5)
     edited, _ = edit(source, BOX)

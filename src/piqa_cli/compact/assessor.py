@@ -23,6 +23,9 @@ from piqa_cli.images import LoadedPair
 from piqa_cli.regions import find_regions
 from piqa_cli.schema import Dimension, Edit, Kind, ModelInfo, Region
 
+_LEAST_FOUND = 0.005  # of the picture: a change so large, hardly any of it in the mask, speaks against the mask
+_MOST_INSIDE = 0.1
+_ELSEWHERE = "mask: most of what changed lies outside it (white is edited, --invert-mask swaps)"
 _HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standard deviations
 
 
@@ -100,7 +103,10 @@ class CompactAssessor:
         if kind in (Kind.NONE, Kind.DIFFERENT):
             mask = np.zeros_like(mask)
         elif pair.mask is not None:
-            mask = raw = resize_mask(pair.mask, frame.size)
+            mask = resize_mask(pair.mask, frame.size)
+            if _elsewhere(raw, mask):
+                warnings.append(_ELSEWHERE)
+            raw = mask
             probability = np.ones_like(probability)
         elif kind is Kind.GLOBAL:
             mask = np.ones_like(mask)
@@ -206,6 +212,12 @@ def _kept_part(pair: LoadedPair, frame: Frame, changed: NDArray[np.bool_]) -> Fr
         return None
     again = _frame(pair, resize_mask(changed, (pair.edited.pixels.shape[0], pair.edited.pixels.shape[1])))
     return again if again.registration.matches and keeps_a_part(again, changed) else None
+
+
+def _elsewhere(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask that marks something misses what was found, as one does that is black where edited."""
+    changed = float(found.mean())
+    return bool(mask.any()) and changed >= _LEAST_FOUND and float((found & mask).mean()) < _MOST_INSIDE * changed
 
 
 def _grouped(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:

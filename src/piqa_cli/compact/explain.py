@@ -133,7 +133,7 @@ def _quality(scores: Scores, findings: Sequence[Finding], *, whole: bool) -> str
         return f"The learned judge rates {name} {worst.level}, although no single measurement stands out for it{aside}"
     if not findings:
         if _value(worst) >= _HIGH and len(known) == 2 and not whole:
-            return "It blends into the scene and looks natural: no single measurement stands out"
+            return "The edit blends into the scene and looks natural: no single measurement stands out"
         return f"{rated}; no single measurement stands out"
     link = ", although" if _value(worst) >= _HIGH else ";"
     return f"{rated}{link} {_clause(findings[0])}"
