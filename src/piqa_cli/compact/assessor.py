@@ -117,7 +117,12 @@ class CompactAssessor:
         regions: tuple[Region, ...] = find_regions(mask, probability, size) if listed and mask.any() else ()
         edit = Edit(
             edited=kind is not Kind.NONE,
-            probability=0.0 if pair.identical else min(1.0, max(0.0, changed)),
+            # A change that cannot be outlined is not called an edit, however sure the kind head is of it.
+            probability=0.0
+            if pair.identical
+            else min(changed, 0.5)
+            if kind is Kind.NONE
+            else min(1.0, max(0.0, changed)),
             kind=kind,
             area_fraction=float(mask.mean()),
             identical=pair.identical,
@@ -132,7 +137,7 @@ class CompactAssessor:
         none, local, whole, different = (float(kinds[KINDS.index(k)]) for k in KINDS)
         if 1 - none <= self.model.config.edit_threshold:
             return Kind.NONE
-        if keeps_a_part(frame, mask):
+        if mask.any() and keeps_a_part(frame, mask):
             return Kind.LOCAL
         if different > max(local, whole):
             return Kind.DIFFERENT
