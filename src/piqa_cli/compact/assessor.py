@@ -108,21 +108,16 @@ class CompactAssessor:
                 warnings.append(_ELSEWHERE)
             raw = mask
             probability = np.ones_like(probability)
-        elif kind is Kind.GLOBAL:
-            mask = np.ones_like(mask)
         if kind is Kind.DIFFERENT:
             warnings.append("The two pictures do not seem to show the same scene.")
         size = (pair.info.edited.height, pair.info.edited.width)
+        # A change that cannot be outlined is not called an edit, however sure the kind head is of it.
+        most = 0.5 if kind is Kind.NONE else 1.0
         listed = pair.mask is not None or kind is Kind.LOCAL
         regions: tuple[Region, ...] = find_regions(mask, probability, size) if listed and mask.any() else ()
         edit = Edit(
             edited=kind is not Kind.NONE,
-            # A change that cannot be outlined is not called an edit, however sure the kind head is of it.
-            probability=0.0
-            if pair.identical
-            else min(changed, 0.5)
-            if kind is Kind.NONE
-            else min(1.0, max(0.0, changed)),
+            probability=0.0 if pair.identical else min(most, max(0.0, changed)),
             kind=kind,
             area_fraction=float(mask.mean()),
             identical=pair.identical,
