@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from piqa_cli.epaiqa import Label, parse_labels, split_of
 from piqa_cli.metrics import plcc, rmse, srcc
+from piqa_cli.pairs.epaiqa import Label, parse_labels, split_of
 from piqa_cli.schema import Dimension, Failure
 
 Array = NDArray[np.float64]

@@ -213,6 +213,17 @@ def test_the_output_never_overwrites_an_input(quick_piqa: RunPiqa, files: Pictur
     assert copy.read_bytes() == files.edited.read_bytes()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_overlay_that_cannot_be_written_does_not_cost_the_record(
+    quick_piqa: RunPiqa, files: Pictures, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.png").symlink_to("/proc/nowhere.png")
+    done = quick_piqa("assess", files.source, files.edited, "--overlay", "folder.png", cwd=tmp_path)
+    assert done.status == 1
+    assert done.json()["status"] == "ok"
+    assert "folder.png" in done.err
+
+
 def test_nothing_is_written_when_the_model_cannot_be_had(quick_piqa: RunPiqa, files: Pictures, tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("earlier")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piqa_cli.epaiqa import LabelledPair, clean_prompt, parse_labels, read_labels, split_of
 from piqa_cli.errors import InputError, UsageError
 from piqa_cli.pairs import InputKind, PairQuery, find_pairs
+from piqa_cli.pairs.epaiqa import LabelledPair, clean_prompt, parse_labels, read_labels, split_of
 from piqa_cli.schema import Dimension, Failure, Pair
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "epaiqa" / "scored_img.json"

@@ -34,7 +34,7 @@ ORDER = (
     "pairs.folders",
     "pairs.folder_pairs",
     "pairs.manifest",
-    "epaiqa",
+    "pairs.epaiqa",
     "pairs.finding",
     "pairs",
     "align.motion",

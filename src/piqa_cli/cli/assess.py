@@ -17,8 +17,8 @@ from piqa_cli.errors import InputError, PiqaError, UsageError
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
     from piqa_cli.cli.config import Settings
-    from piqa_cli.images import ImagePolicy
-    from piqa_cli.schema import Outcome, Pair
+    from piqa_cli.images import ImagePolicy, LoadedPair
+    from piqa_cli.schema import Assessment, Outcome, Pair
 
 
 @command(RESULTS, MODEL, READING)
@@ -61,47 +61,41 @@ def assess(
 
     name = edited if edited != STDIN else source
     pair = Pair(id=name, source=source, edited=edited, mask=mask, prompt=read_prompt(prompt))
-    outcome, error = _judge(run, pair, overlay)
-    if form == "table":
-        if error is None:
-            _write(form, output, outcome)
-    else:
-        _write(form, output, outcome)  # an error too is a record
-        for warning in outcome.warnings if outcome.status == "ok" else ():
+    try:
+        loaded, assessment = _judge(run, pair)
+    except PiqaError as error:
+        if form != "table" and (isinstance(error, InputError) or error.code == "E_OOM"):
+            from piqa_cli.pipeline import failure
+
+            _write(form, output, failure(pair, error))  # what is wrong with this pair is a record too
+        raise
+    _write(form, output, assessment)
+    if form != "table":
+        for warning in assessment.warnings:
             run.warn(printable(warning))
-    if error is not None:
-        raise error
+    if overlay is not None:  # after the record: a drawing that cannot be kept must not cost the scores
+        from piqa_cli.overlay import save_overlay
+
+        save_overlay(loaded, assessment, overlay)
     tally = Tally(run.settings.fail_under)
-    tally.add(outcome)
+    tally.add(assessment)
     for verdict in tally.verdicts():
         run.note(verdict)
     if not tally.gates_hold:
         raise typer.Exit(GATE_FAILED)
 
 
-def _judge(run: Run, pair: Pair, overlay: str | None) -> tuple[Outcome, PiqaError | None]:
-    """The record, and the error behind it when the pair could not be assessed.
+def _judge(run: Run, pair: Pair) -> tuple[LoadedPair, Assessment]:
+    """The pictures and their record.
 
     Raises:
-        PiqaError: what is not about this pair: no such model, no such device.
+        PiqaError: the pair, the model or the device cannot be used.
     """
-    from piqa_cli.pipeline import assess_pair, failure
+    from piqa_cli.pipeline import assess_pair
 
     chosen = run.settings
     assessor = load_assessor(run)
-    try:
-        loaded, outcome = assess_pair(
-            pair, assessor, policy=image_policy(chosen), explain=chosen.explain, stdin=sys.stdin.buffer
-        )
-    except PiqaError as error:
-        if isinstance(error, InputError) or error.code == "E_OOM":
-            return failure(pair, error), error
-        raise
-    if overlay is not None:
-        from piqa_cli.overlay import save_overlay
-
-        save_overlay(loaded, outcome, overlay)
-    return outcome, None
+    return assess_pair(pair, assessor, policy=image_policy(chosen), explain=chosen.explain, stdin=sys.stdin.buffer)
 
 
 def load_assessor(run: Run) -> Assessor:

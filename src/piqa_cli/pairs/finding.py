@@ -25,8 +25,8 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import BinaryIO
 
-from piqa_cli.epaiqa import read_labels
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.pairs.epaiqa import read_labels
 from piqa_cli.pairs.folder_pairs import FolderRows, OnUnpaired, mask_folder, read_folders, read_named
 from piqa_cli.pairs.folders import IMAGE_SUFFIXES, MatchBy
 from piqa_cli.pairs.manifest import read_manifest, read_stream
