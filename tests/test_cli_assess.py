@@ -217,11 +217,11 @@ def test_the_output_never_overwrites_an_input(quick_piqa: RunPiqa, files: Pictur
 def test_an_overlay_that_cannot_be_written_does_not_cost_the_record(
     quick_piqa: RunPiqa, files: Pictures, tmp_path: Path
 ) -> None:
-    (tmp_path / "folder.png").symlink_to("/proc/nowhere.png")
-    done = quick_piqa("assess", files.source, files.edited, "--overlay", "folder.png", cwd=tmp_path)
+    (tmp_path / "where.png.part").symlink_to("/dev/full")  # what it is written to before it gets its name
+    done = quick_piqa("assess", files.source, files.edited, "--overlay", "where.png", cwd=tmp_path)
     assert done.status == 1
     assert done.json()["status"] == "ok"
-    assert "folder.png" in done.err
+    assert "where.png: cannot write the overlay: No space left" in done.err
 
 
 def test_nothing_is_written_when_the_model_cannot_be_had(quick_piqa: RunPiqa, files: Pictures, tmp_path: Path) -> None:
