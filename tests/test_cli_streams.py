@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_an_interrupt_ends_a_batch_that_waits_for_standard_input(home: Path, pai
     process.stdin.write(pairs)
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["status"] == "ok", "the row comes before the stream ends"
+    time.sleep(0.5)  # until the row is counted too, and the program waits for the next line
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
