@@ -61,7 +61,7 @@ def test_an_interrupt_leaves_whole_rows_and_says_how_many(
 ) -> None:
     target = tmp_path / "rows.json"
     process = start(home, "batch", many, "--batch-size", "1", "--output", target, "-f", "json")
-    while not target.exists() or target.read_text().count('"status"') < 2:
+    while not target.exists() or target.read_text().count('"status"') < 3:  # the last one may still be taken back
         assert process.poll() is None
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
