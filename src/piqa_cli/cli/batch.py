@@ -150,9 +150,10 @@ def _write(
     bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=on_terminal)
     with open_writer(form, target) as writer, bar as advance:
         for outcome in outcomes:
-            writer.write(outcome)
             tally.add(outcome)
-            run.progress = f"after {plural(tally.done, 'row')} written{kept}"
+            done = f"after {plural(tally.done, 'row')} written{kept}"
+            writer.write(outcome)
+            run.progress = done  # at once: an interrupt in between would report a row too few
             if outcome.status == "error" and form != "table":
                 shown += 1
                 if shown <= SHOWN_FAILURES:
