@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,6 +188,46 @@ def test_a_failure_does_not_wait_for_the_model_to_judge_a_pair_that_is_ready(fol
     assert [item.pair.id for item in prefetch.take(8)] == ["0"]
     assert prefetch.take(8) == []
     prefetch.close()
+
+
+def test_an_interrupt_anywhere_in_the_waiting_never_keeps_close_from_ending(folder: Path) -> None:
+    """A signal may raise wherever a function begins or ends: also where one has just taken a lock."""
+
+    def interrupted_at(step: int) -> bool:
+        left = step
+
+        def tracer(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal left
+            if frame.f_code.co_filename == __file__:
+                return None
+            frame.f_trace_lines = False
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return tracer
+
+        items: list[Pair | Failure] = [unpaired("a"), pair(folder, 0), unpaired("b"), pair(folder, 1)]
+        prefetch = Prefetch(items, images.load_pair, workers=1, ahead=2)
+        prefetch.take(1)
+        try:
+            sys.settrace(tracer)
+            while prefetch.take(1):
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        closing = threading.Thread(target=prefetch.close, daemon=True)
+        closing.start()
+        closing.join(5)
+        assert not closing.is_alive(), f"interrupted at step {step}"
+        return left == 0
+
+    steps = 0
+    while interrupted_at(steps + 1):
+        steps += 1
+    assert steps > 10
 
 
 def test_pairs_are_read_no_further_ahead_than_the_bound(folder: Path) -> None:

@@ -1,4 +1,9 @@
-"""Loading pairs ahead of the model: bounded, in threads, in input order."""
+"""Loading pairs ahead of the model: bounded, in threads, in input order.
+
+An interrupt (Ctrl-C, SIGTERM) raises in the main thread between any two steps of Python code. `threading`'s locks that
+are written in Python can then stay locked for ever, and closing would wait for them; so the main thread only meets
+`SimpleQueue`, which is written in C.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from piqa_cli.images import LoadedPair
 from piqa_cli.schema import Failure, Pair
@@ -15,13 +19,31 @@ from piqa_cli.schema import Failure, Pair
 _THREAD_PREFIX = "piqa-decode"
 _JOIN_SECONDS = 1.0
 
-_Slot = Future[LoadedPair | Failure] | None  # in input order; None ends the input
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Broken:
+    """What the iterable of pairs, or `load`, raised."""
+
+    error: BaseException
+
+
+_Answer = LoadedPair | Failure | _Broken
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """The place of one item; filled once, in any thread."""
+
+    box: queue.SimpleQueue[_Answer] = field(default_factory=queue.SimpleQueue)
+
+    def ready(self) -> bool:
+        return not self.box.empty()
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     pair: Pair
-    slot: Future[LoadedPair | Failure]
+    slot: _Slot
 
 
 class Prefetch:
@@ -42,11 +64,13 @@ class Prefetch:
     ) -> None:
         self._pairs = pairs
         self._load = load
-        self._stop = threading.Event()
-        self._tickets = threading.Semaphore(ahead)  # one per pair read but not yet taken
+        self._stopped = False
+        self._tickets: queue.SimpleQueue[None] = queue.SimpleQueue()  # one per pair that may be read ahead
+        for _ in range(ahead):
+            self._tickets.put(None)
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-        self._head: _Slot = None  # fetched from _slots, but not ready when last looked at
+        self._slots: queue.SimpleQueue[_Slot | None] = queue.SimpleQueue()  # in input order; None ends the input
+        self._head: _Slot | None = None  # fetched from _slots, but not ready when last looked at
         self._ended = False
         self._threads: list[threading.Thread] = []
         self._workers = workers
@@ -61,31 +85,33 @@ class Prefetch:
             self._start()
         group: list[LoadedPair | Failure] = []
         while len(group) < limit and (slot := self._next(wait=not group)) is not None:
-            if (error := slot.exception()) is not None:  # waits; only the first one can be unfinished
+            answer = slot.box.get()  # waits; only the first one can be unfinished
+            if isinstance(answer, _Broken):
                 if group:  # first let out what came before it
+                    slot.box.put(answer)
                     self._head = slot
                     break
                 self._ended = True
-                raise error
-            self._tickets.release()
-            group.append(slot.result())
+                raise answer.error
+            self._tickets.put(None)
+            group.append(answer)
             if isinstance(group[0], Failure):
                 break  # a failure with nothing before it need not wait
         return group
 
     def close(self) -> None:
         """Stop reading and decoding. A thread inside a decoder ends when that picture is done."""
-        self._stop.set()
-        self._tickets.release()
+        self._stopped = True
+        self._tickets.put(None)
         for _ in range(self._workers):
             self._tasks.put(None)
         deadline = time.monotonic() + _JOIN_SECONDS
-        for thread in self._threads[1:]:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        for thread in self._threads[:1]:
-            thread.join(0.05)  # the feeder may be blocked in the producer
+        for thread in self._threads[::-1]:
+            if thread.is_alive():  # an interrupt may have come before it was started
+                feeder = thread is self._threads[0]  # which may be blocked in the producer
+                thread.join(0.05 if feeder else max(0.0, deadline - time.monotonic()))
 
-    def _next(self, wait: bool) -> Future[LoadedPair | Failure] | None:
+    def _next(self, wait: bool) -> _Slot | None:
         """The next slot, or None at the end; without `wait`, None also when it is not ready."""
         if self._ended:
             return None
@@ -98,7 +124,7 @@ class Prefetch:
             if slot is None:
                 self._ended = True
                 return None
-        if not wait and not slot.done():
+        if not wait and not slot.ready():
             self._head = slot
             return None
         return slot
@@ -117,21 +143,21 @@ class Prefetch:
         try:
             iterator = iter(self._pairs)
             while True:
-                self._tickets.acquire()
-                if self._stop.is_set():
+                self._tickets.get()
+                if self._stopped:
                     return
                 item = next(iterator, None)
                 if item is None:
                     return
-                slot: Future[LoadedPair | Failure] = Future()
+                slot = _Slot()
                 self._slots.put(slot)
                 if isinstance(item, Failure):
-                    slot.set_result(item)
+                    slot.box.put(item)
                 else:
                     self._tasks.put(_Task(item, slot))
         except BaseException as error:  # noqa: BLE001 - raised again by take(), in the caller's thread
-            broken: Future[LoadedPair | Failure] = Future()
-            broken.set_exception(error)
+            broken = _Slot()
+            broken.box.put(_Broken(error))
             self._slots.put(broken)
         finally:
             self._slots.put(None)
@@ -140,10 +166,10 @@ class Prefetch:
 
     def _decode(self) -> None:
         while (task := self._tasks.get()) is not None:
-            if self._stop.is_set():
+            if self._stopped:
                 return
             try:
-                task.slot.set_result(self._load(task.pair))
+                task.slot.box.put(self._load(task.pair))
             except BaseException as error:  # noqa: BLE001 - raised again by take(), in the caller's thread
-                task.slot.set_exception(error)
+                task.slot.box.put(_Broken(error))
             del task  # do not hold the picture while waiting
