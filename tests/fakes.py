@@ -11,6 +11,7 @@ import numpy as np
 
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.errors import DeviceError
+from piqa_cli.regions import encode_heat
 from piqa_cli.schema import (
     Alignment,
     Dimension,
@@ -21,6 +22,7 @@ from piqa_cli.schema import (
     Region,
     RunLengthMask,
     Scores,
+    fault,
     score,
 )
 
@@ -142,7 +144,16 @@ def _judge(loaded: LoadedPair, grounding: Grounding) -> Judgement:
         unit="levels of 255",
         text="The colours differ.",
     )
-    return Judgement(scores=scores, fusion="fake", findings=(finding,))
+    if not grounding.edit.edited:
+        return Judgement(scores=scores, fusion="fake", findings=(finding,))
+    height, width = grounding.mask.shape
+    return Judgement(
+        scores=scores,
+        fusion="fake",
+        findings=(finding,),
+        faults=(fault("colour", _difference(loaded) / 255),),
+        artefacts=encode_heat(np.array([[0.0, 0.5], [1.0, 0.25]]), (0, 0, width, height)),
+    )
 
 
 def _all_ones(pixels: int) -> str:

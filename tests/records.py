@@ -10,6 +10,7 @@ from piqa_cli.schema import (
     ErrorInfo,
     Failure,
     Finding,
+    Heat,
     ImageInfo,
     Kind,
     Outcome,
@@ -18,6 +19,7 @@ from piqa_cli.schema import (
     Region,
     RunLengthMask,
     Scores,
+    fault,
     score,
 )
 
@@ -66,6 +68,8 @@ ORDINARY = Assessment(
             kind="colour", severity="slight", box=None, value=1.5, unit="dE", text="The region is a little warmer."
         ),
     ),
+    faults=(fault("seam", 0.812), fault("smear", 0.4), fault("colour", 0.22)),
+    artefacts=Heat(box=(-40, 20, 200, 260), size=(2, 3), values="AECA/wB/"),
     explanation="The car in the upper left is gone. A seam shows where it stood.",
     warnings=("edited: alpha was composited on white",),
     seconds=0.25,
@@ -93,6 +97,7 @@ HOSTILE = Assessment(
     findings=(
         Finding(kind="drift", severity="slight", box=None, value=float("nan"), unit="-dB", text="A [red]drift[/red]."),
     ),
+    faults=(fault("=[bold]odd[/bold]\x1b", 0.7),),
     explanation=None,
     warnings=(),
     seconds=0.0,

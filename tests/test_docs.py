@@ -21,8 +21,9 @@ from pydantic import TypeAdapter
 import piqa_cli
 from benchmarks import data_licences
 from piqa_cli.cli.app import app
+from piqa_cli.compact.explain import _FAULTS
 from piqa_cli.compact.findings import ROWS
-from piqa_cli.regions import encode_mask
+from piqa_cli.regions import decode_heat, encode_heat, encode_mask
 from piqa_cli.schema import SCALES, Outcome
 from piqa_cli.training.settings import STAGES
 from piqa_cli.writers.columns import COLUMNS
@@ -102,9 +103,22 @@ def test_the_decoder_on_the_page_reads_our_masks(seed: int) -> None:
     mask = patches & (rng.random(patches.shape) < 0.9)
     encoded = encode_mask(mask)
     names: dict[str, Any] = {}
-    (text,) = blocks("docs/schema.md", "python")
-    exec(text, names)  # the page's own lines, as a reader would run them
+    for text in blocks("docs/schema.md", "python"):
+        exec(text, names)  # the page's own lines, as a reader would run them
     assert np.array_equal(names["decode"](list(encoded.size), encoded.counts), mask)
+
+
+def test_the_decoder_on_the_page_reads_our_heat_maps() -> None:
+    heat = encode_heat(np.random.default_rng(0).random((5, 7)), (-3, 0, 11, 10))
+    names: dict[str, Any] = {}
+    for text in blocks("docs/schema.md", "python"):
+        exec(text, names)
+    np.testing.assert_allclose(names["decode_heat"](list(heat.size), heat.values), decode_heat(heat), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", _FAULTS)
+def test_every_kind_of_fault_is_explained_in_the_words_of_the_explanation(kind: str) -> None:
+    assert re.search(rf"\| `{kind}` \| {_FAULTS[kind][1]}\b", SCHEMA_PAGE)
 
 
 def test_the_picture_of_the_levels_is_the_order_that_the_import_test_holds() -> None:

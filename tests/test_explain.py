@@ -5,21 +5,24 @@ import re
 import numpy as np
 import pytest
 
-from piqa_cli.compact.explain import contradictions, explain
+from piqa_cli.compact.explain import _FAULTS, contradictions, explain
 from piqa_cli.compact.features import Measurements
 from piqa_cli.compact.findings import ROWS, dimension_of, find
+from piqa_cli.compact.network import FAULTS
 from piqa_cli.regions import describe, place
 from piqa_cli.schema import (
     Alignment,
     Box,
     Dimension,
     Edit,
+    Fault,
     Finding,
     Kind,
     Region,
     RunLengthMask,
     Score,
     Scores,
+    fault,
     score,
 )
 
@@ -136,12 +139,32 @@ def random_case(rng: np.random.Generator) -> tuple[Edit, list[Region], Scores, t
     )
 
 
+def random_faults(rng: np.random.Generator) -> tuple[Fault, ...]:
+    """Worst first; often all of them, often none, and now and then one that nobody knows."""
+    share = rng.choice([0, 0.2, 1])
+    kinds = [kind for kind in (*FAULTS, "unheard-of") if rng.random() < share]
+    return tuple(sorted((fault(kind, float(rng.random())) for kind in kinds), key=lambda one: -one.severity))
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    """(fault, severity word) for each that the text calls the main one."""
+    words = {words: kind for kind, (_, words) in _FAULTS.items()}
+    said = r"main fault is ([^(]+) \((\w+)\)|names ([^(]+) \((\w+)\) as the main fault"
+    return [(words[a or c], b or d) for a, b, c, d in re.findall(said, text)]
+
+
+def worse(judged: Scores) -> tuple[Dimension, float]:
+    """The worse of harmony and naturalness, and its value; 9 where neither is known."""
+    values = {d: judged.of(d).value for d in (Dimension.HARMONY, Dimension.NATURALNESS)}
+    return min(((d, 9.0 if value is None else value) for d, value in values.items()), key=lambda item: item[1])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_thousands_of_random_records_are_explained_without_contradiction(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(1000):
         change, regions, judged, found, alignment = random_case(rng)
-        text = explain(change, regions, judged, found, SIZE, alignment)
+        text = explain(change, regions, judged, found, SIZE, alignment, faults=random_faults(rng))
         context = f"{text}\n{judged}"
         assert contradictions(text, judged) == (), context
         assert 2 <= len(sentences(text)) <= 4, context
@@ -152,6 +175,38 @@ def test_thousands_of_random_records_are_explained_without_contradiction(seed: i
             assert describe(regions[0], SIZE) in text, context
             assert place(regions[0].box, SIZE) in text, context
         assert not re.search(r"\s\s|\.\.|,\.|[a-z]\.[A-Z]|\{|None", text), context
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_worse_dimensions_main_fault_is_named_below_good_and_none_from_good_on(seed: int) -> None:
+    rng = np.random.default_rng(200 + seed)
+    seen = 0
+    for _ in range(1000):
+        change, regions, judged, found, alignment = random_case(rng)
+        faults = random_faults(rng)
+        text = explain(change, regions, judged, found, SIZE, alignment, faults=faults)
+        dimension, value = worse(judged)
+        own = [one for one in faults if _FAULTS.get(one.kind, (None,))[0] is dimension]
+        context = f"{text}\n{judged}\n{faults}"
+        if value >= 3.5 or not own or change.kind in (Kind.NONE, Kind.DIFFERENT):
+            assert named(text) == [], context
+            assert "main fault" not in text, context
+            continue
+        seen += 1
+        measured = [f for f in found if f.kind in (own[0].kind, own[0].kind + "ing")]
+        assert named(text) == [(own[0].kind, measured[0].severity if measured else own[0].level)], context
+        for one in measured:
+            assert text.count(one.text[1:-1]) == 1, context
+    assert seen >= 100
+
+
+def test_every_fault_of_the_network_has_its_words_and_its_dimension() -> None:
+    assert tuple(_FAULTS) == FAULTS
+    for index, (dimension, _) in enumerate(_FAULTS.values()):
+        assert dimension is (Dimension.HARMONY if index < 5 else Dimension.NATURALNESS)
+    findings_of = {row.kind: row.dimension for row in ROWS}
+    for kind, (dimension, _) in _FAULTS.items():
+        assert findings_of.get(kind, dimension) is dimension
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -166,9 +221,46 @@ def test_a_low_score_is_explained_by_its_own_finding_or_owned_as_the_judges(seed
         checked += 1
         dimension = Dimension.HARMONY if worst is judged.harmony else Dimension.NATURALNESS
         matching = [f for f in found if dimension_of(f.kind) is dimension]
-        text = explain(change, regions, judged, found, SIZE, alignment)
+        text = explain(change, regions, judged, found, SIZE, alignment, faults=random_faults(rng))
         expected = matching[0].text[1:-1] if matching else "no single measurement stands out"
         assert expected in text
+
+
+def explained(judged: Scores, found: tuple[Finding, ...], *faults: tuple[str, float]) -> str:
+    seen = [fault(*one) for one in faults]
+    return explain(edit(), [region()], judged, found, SIZE, aligned(), faults=seen)
+
+
+def test_a_fault_that_was_measured_is_one_statement_with_the_measured_severity() -> None:
+    text = explained(scores(harmony=1.5), findings(seam=30.0), ("smear", 0.9), ("seam", 0.4), ("colour", 0.3))
+    assert (
+        "Harmony is rated poor and naturalness is rated good; the main fault is a visible seam (severe): "
+        "a step in lightness of 30 L* follows the region's edge." in text
+    )
+    text = explained(scores(naturalness=3.0), findings(ghosting=0.3), ("ghost", 0.9))
+    assert "the main fault is a ghost of what was there before (slight): a faint copy" in text
+
+
+def test_a_fault_that_was_not_measured_is_the_learned_judges() -> None:
+    text = explained(scores(naturalness=1.5), (), ("garbled", 0.7))
+    assert (
+        "The learned judge rates naturalness poor and names garbled structure (severe) as the main fault, "
+        "although no single measurement stands out for it." in text
+    )
+    text = explained(scores(naturalness=3.0), (), ("smear", 0.5))
+    assert "the learned judge names smeared texture (moderate) as the main fault, and no single measurement" in text
+    text = explained(scores(harmony=2.0), findings(seam=30.0), ("colour", 0.5))
+    assert "names a colour cast (moderate) as the main fault, and a step in lightness of 30 L*" in text
+
+
+def test_a_finding_worse_than_the_main_faults_own_is_told_beside_it() -> None:
+    text = explained(scores(harmony=1.5), findings(seam=5.0, sharpness=-1.6), ("seam", 0.8))
+    assert "a visible seam (slight): a step in lightness of 5.0 L*" in text
+    assert text.count("1.6 octaves softer") == 1
+
+
+def test_severe_faults_say_nothing_against_good_scores() -> None:
+    assert explained(scores(), (), ("seam", 1.0), ("garbled", 1.0)) == explained(scores(), ())
 
 
 def test_the_main_finding_is_quoted_with_value_and_unit() -> None:
@@ -282,6 +374,8 @@ def test_nothing_outside_is_spoken_of_where_there_is_no_region() -> None:
         ("Harmony is rated good.", {"harmony": 1.0}),
         ("The learned judge rates naturalness bad.", {"naturalness": 5.0}),
         ("The dog looks pasted.", {"harmony": 4.5}),
+        ("The main fault is a visible seam (severe).", {"harmony": 4.0}),
+        ("The learned judge names garbled structure (severe) as the main fault.", {"naturalness": 3.6}),
         ("The prompt was carried out.", {"completion": 1.0}),
         ("The prompt does not seem to have been carried out.", {"completion": 3.0}),
     ],

@@ -12,10 +12,11 @@ from piqa_cli.errors import OutputError
 from piqa_cli.images import LoadedPair
 from piqa_cli.overlay import MAX_HEIGHT, MAX_WIDTH, draw_overlay, save_overlay
 from piqa_cli.pipeline import assess_pair
-from piqa_cli.regions import encode_mask
+from piqa_cli.regions import encode_heat, encode_mask
 from piqa_cli.schema import Assessment, Dimension, Pair, Region, score
 from records import ORDINARY
 
+HOTTEST, FAINT = (253, 255, 185), (170, 170, 170)  # the map's last colour over dark grey
 ORANGE, BLUE = (230, 159, 0), (86, 180, 233)  # of the first and the second region
 GREY = 128
 
@@ -97,9 +98,50 @@ def test_any_shape_gives_a_drawing_of_bounded_size(
     loaded, assessment = assessed(tmp_path, size, source_size)
     whole = rectangle(size, 0, 0, *size)
     corner = rectangle(size, size[0] - 3, size[1] - 3, *size)
-    drawing = draw_overlay(loaded, assessment.model_copy(update={"regions": (region(whole), region(corner))}))
-    assert 300 <= drawing.width <= MAX_WIDTH
-    assert drawing.height <= MAX_HEIGHT + 400
+    regions = region(whole), region(corner)
+    for heat in (None, encode_heat(np.ones((8, 8)), (-50, -50, 30, 30))):
+        drawing = draw_overlay(loaded, assessment.model_copy(update={"regions": regions, "artefacts": heat}))
+        assert 300 <= drawing.width <= MAX_WIDTH
+        assert drawing.height <= MAX_HEIGHT + 400
+
+
+def brightness(drawing: Image.Image) -> NDArray[np.float64]:
+    """0..255, of everything in it."""
+    return np.asarray(drawing.convert("L"), np.float64)
+
+
+def test_the_artefacts_lie_where_they_were_seen_on_a_third_panel(tmp_path: Path) -> None:
+    loaded, assessment = assessed(tmp_path, (400, 300))
+    values = np.zeros((30, 30))
+    values[10:20, 20:25] = 1.0
+    heat = encode_heat(values, (-100, 0, 200, 300))  # a third of it beyond the picture; a cell is 10 pixels
+    drawing = draw_overlay(loaded, assessment.model_copy(update={"artefacts": heat}))
+    assert drawing.width == 3 * 400 + 2 * 8
+    assert (np.asarray(drawing)[:300, 408:808] == GREY).all(), "the edited image is not to be drawn on"
+    panel = drawing.crop((816, 0, 1216, 300))
+    assert where(panel, HOTTEST) == pytest.approx((100, 100, 150, 200), abs=5)
+    light = brightness(panel)
+    assert (light[:, 210:] == light[0, 399]).all(), "beyond what was looked at nothing is to be drawn"
+    assert light[0, 399] < GREY * 0.6
+
+
+def test_a_likelier_artefact_is_lighter_on_any_ground(tmp_path: Path) -> None:
+    loaded, assessment = assessed(tmp_path, (400, 300))
+    heat = encode_heat(np.linspace(0, 1, 40)[None], (0, 0, 400, 300))
+    drawing = draw_overlay(loaded, assessment.model_copy(update={"artefacts": heat}))
+    line = brightness(drawing.crop((816, 150, 1216, 151)))[0, 1:-1]
+    assert (np.diff(line) >= -1).all()  # to the rounding of three channels
+    assert line[-1] - line[0] > 150
+
+
+def test_the_legend_says_what_the_map_is_only_where_there_is_one(tmp_path: Path) -> None:
+    loaded, assessment = assessed(tmp_path, (400, 300))
+    heat = encode_heat(np.zeros((2, 2)), (0, 0, 400, 300))
+    without = draw_overlay(loaded, assessment)
+    assert without.width == 2 * 400 + 8
+    with_map = draw_overlay(loaded, assessment.model_copy(update={"artefacts": heat}))
+    faint, none = ((np.asarray(one)[300:] == FAINT).all(2).sum() for one in (with_map, without))
+    assert faint > none + 100  # a few of such pixels are the edges of white letters
 
 
 def test_the_legend_changes_with_the_scores(tmp_path: Path) -> None:

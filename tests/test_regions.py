@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from piqa_cli.regions import (
     MAX_REGIONS,
+    decode_heat,
     decode_mask,
     describe,
+    encode_heat,
     encode_mask,
     find_regions,
     locate,
     place,
     scale_box,
 )
-from piqa_cli.schema import Box, Region, RunLengthMask
+from piqa_cli.schema import Box, Heat, Region, RunLengthMask
 
 Mask = NDArray[np.bool_]
 SIDES = st.integers(1, 17)
@@ -148,6 +150,53 @@ def test_any_text_gives_a_mask_of_its_size_or_a_value_error(size: tuple[int, int
 
 def ones(mask: Mask) -> NDArray[np.float32]:
     return np.ones(mask.shape, np.float32)
+
+
+def test_a_heat_map_is_bytes_row_by_row_in_base64() -> None:
+    heat = encode_heat(np.array([[0, 0.25, 0.5], [1, 0, 0.499]], np.float32), (-40, 20, 200, 260))
+    assert heat == Heat(box=(-40, 20, 200, 260), size=(2, 3), values="AECA/wB/")
+    assert decode_heat(heat).tolist() == [pytest.approx([0, 64 / 255, 128 / 255]), pytest.approx([1, 0, 127 / 255])]
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(0, 1, width=32)))
+def test_a_heat_map_survives_to_half_a_step(values: NDArray[np.float32]) -> None:
+    decoded = decode_heat(encode_heat(values, (0, 0, 1, 1)))
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, values, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "box"),
+    [
+        ([[float("nan"), 0.5]], (0, 0, 1, 1)),
+        ([[1.01]], (0, 0, 1, 1)),
+        ([[-0.01]], (0, 0, 1, 1)),
+        ([[]], (0, 0, 1, 1)),
+        ([0.5], (0, 0, 1, 1)),
+        ([[0.5]], (3, 0, 3, 1)),
+        ([[0.5]], (0, 2, 1, 1)),
+    ],
+)
+def test_what_is_no_heat_map_is_refused(values: list[list[float]], box: Box) -> None:
+    with pytest.raises(ValueError, match="heat map"):
+        encode_heat(np.array(values, np.float32), box)
+
+
+@pytest.mark.parametrize(
+    "heat",
+    [
+        Heat(box=(0, 0, 1, 1), size=(2, 3), values="AECA"),
+        Heat(box=(0, 0, 1, 1), size=(0, 3), values=""),
+        Heat(box=(0, 0, 1, 1), size=(-1, -3), values="AECA"),
+        Heat(box=(0, 0, 1, 1), size=(1, 3), values="AE!CA"),
+        Heat(box=(0, 0, 1, 1), size=(1, 3), values="AEC"),
+        Heat(box=(0, 0, 1, 1), size=(1, 3), values="é"),
+        Heat(box=(1, 0, 1, 1), size=(1, 3), values="AECA"),
+    ],
+)
+def test_a_hostile_heat_map_is_refused(heat: Heat) -> None:
+    with pytest.raises(ValueError, match=r"base64|ASCII|expected"):
+        decode_heat(heat)
 
 
 def test_regions_are_the_components_largest_first_with_boxes_in_pixels_of_the_image() -> None:

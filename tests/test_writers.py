@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piqa_cli.errors import InputError, OutputError
-from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, Pair, score
+from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, Pair, fault, score
 from piqa_cli.writers import FORMATS, Format, open_writer, read_results, to_json
 from piqa_cli.writers.columns import COLUMNS, csv_row
 from piqa_cli.writers.terminal import visible
@@ -285,6 +285,12 @@ def test_csv_leaves_null_scores_empty_and_gives_the_reason() -> None:
     assert cells(UNREADABLE)["overall"] == ""
 
 
+def test_csv_lists_the_faults_worst_first() -> None:
+    assert cells(ORDINARY)["faults"] == "seam (severe, 0.81); smear (moderate, 0.40); colour (slight, 0.22)"
+    assert cells(ORDINARY.model_copy(update={"faults": ()}))["faults"] == ""
+    assert cells(HOSTILE)["faults"].startswith("'=")
+
+
 # --- Table -----------------------------------------------------------------------------------------
 
 
@@ -314,6 +320,23 @@ def test_a_table_names_the_largest_regions_and_counts_the_others() -> None:
 def test_the_columns_of_a_batch_have_whole_words_where_they_fit() -> None:
     for width, words in ((80, "overall prompt harmony natural preserved"), (60, "over done harm natu pres")):
         assert words in written("table", (ORDINARY,), width=width).decode().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("faults", "line"),
+    [
+        ((("seam", 0.81), ("smear", 0.4), ("warp", 0.36), ("colour", 0.3)),
+         "main fault: seam (severe); also smear (moderate), warp (moderate)"),
+        ((("garbled", 0.2), ("colour", 0.19)), "main fault: garbled (slight)"),
+        ((), None),
+    ],
+)  # fmt: skip
+def test_the_main_fault_is_told_with_those_that_are_more_than_slight(
+    faults: tuple[tuple[str, float], ...], line: str | None
+) -> None:
+    record = ORDINARY.model_copy(update={"faults": tuple(fault(*one) for one in faults)})
+    text = written("table", (record,), single=True, width=100).decode()
+    assert (line in text.splitlines()) if line else ("main fault" not in text)
 
 
 def test_user_text_is_never_markup() -> None:
@@ -371,7 +394,7 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
     [
         (b"{not json}\n", "Expecting property name"),
         (b"\xff\xfe\n", "can't decode"),
-        (b'{"status": "ok", "schema_version": "9.0"}\n', "schema_version: Input should be '1.0'"),
+        (b'{"status": "ok", "schema_version": "9.0"}\n', "schema_version: Input should be '1.0' or '1.1'"),
         (b"[1, 2]\n", "dictionary"),
     ],
 )
@@ -382,6 +405,20 @@ def test_a_whole_line_that_is_no_record_is_named(tmp_path: Path, line: bytes, fo
         list(read_results(str(path)))
     assert caught.value.file == str(path)
     assert found in str(caught.value.found)
+
+
+def test_a_record_of_version_1_0_is_read_without_faults_and_keeps_its_version(tmp_path: Path) -> None:
+    record = json.loads(to_json(ORDINARY))
+    for name in ("faults", "artefacts"):
+        del record[name]
+    failed = json.loads(to_json(UNREADABLE))
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(json.dumps(line | {"schema_version": "1.0"}) + "\n" for line in (record, failed)))
+    old = {"schema_version": "1.0"}
+    assert tuple(read_results(str(path))) == (
+        ORDINARY.model_copy(update={**old, "faults": (), "artefacts": None}),
+        UNREADABLE.model_copy(update=old),
+    )
 
 
 def test_a_results_file_that_is_missing_is_named(tmp_path: Path) -> None:

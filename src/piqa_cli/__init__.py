@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from piqa_cli.errors import DeviceError, InputError, ModelError, OutputError, PiqaError, UsageError
     from piqa_cli.images import ImagePolicy
     from piqa_cli.models import open_assessor
-    from piqa_cli.schema import Assessment, Dimension, Failure, Finding, Outcome, Pair, Region, Score, Scores
+    from piqa_cli.schema import (
+        Assessment,
+        Dimension,
+        Failure,
+        Fault,
+        Finding,
+        Heat,
+        Outcome,
+        Pair,
+        Region,
+        Score,
+        Scores,
+    )
     from piqa_cli.writers import read_results
 
 __version__ = "0.1.0"
@@ -32,7 +44,9 @@ __all__ = [
     "DeviceError",
     "Dimension",
     "Failure",
+    "Fault",
     "Finding",
+    "Heat",
     "ImagePolicy",
     "InputError",
     "ModelError",
@@ -57,7 +71,19 @@ _HOME = {
     "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "PiqaError", "UsageError"),
     "images": ("ImagePolicy",),
     "models": ("open_assessor",),
-    "schema": ("Assessment", "Dimension", "Failure", "Finding", "Outcome", "Pair", "Region", "Score", "Scores"),
+    "schema": (
+        "Assessment",
+        "Dimension",
+        "Failure",
+        "Fault",
+        "Finding",
+        "Heat",
+        "Outcome",
+        "Pair",
+        "Region",
+        "Score",
+        "Scores",
+    ),
     "writers": ("read_results",),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli.schema import Alignment, Edit, Finding, ModelInfo, Region, Scores
+from piqa_cli.schema import Alignment, Edit, Fault, Finding, Heat, ModelInfo, Region, Scores
 
 if TYPE_CHECKING:
     from piqa_cli.align import Registration
@@ -34,12 +34,17 @@ class Grounding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """Stage 2: the scores, how the overall was made, and the findings they rest on."""
+    """Stage 2: the scores, how the overall was made, the findings beside them, and what a learned judge sees.
+
+    `faults` are its severities, worst first; `artefacts` is where it sees them.
+    """
 
     scores: Scores
     fusion: str
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    artefacts: Heat | None = None
 
 
 class Assessor(Protocol):

@@ -1,4 +1,7 @@
-"""What was found, drawn: source and edited side by side, the regions outlined and numbered, the scores below."""
+"""What was found, drawn: source and edited side by side, the regions outlined and numbered, the scores below.
+
+Where the record has a map of artefacts, a third panel shows it over the edited image.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from piqa_cli.errors import OutputError
 from piqa_cli.images import LoadedPair
-from piqa_cli.regions import decode_mask
-from piqa_cli.schema import Assessment, Dimension, Kind, Region
+from piqa_cli.regions import decode_heat, decode_mask
+from piqa_cli.schema import Assessment, Dimension, Heat, Kind, Region
 
 MAX_WIDTH = 1600  # of the whole drawing, in pixels
 MAX_HEIGHT = 1600  # of the pictures in it
@@ -44,6 +47,21 @@ _KINDS: Final[dict[Kind, str]] = {
     Kind.NONE: "no change",
     Kind.DIFFERENT: "a different picture",
 }
+# Black over purple and orange to yellow, lighter at every step, so that lightness alone tells the order
+# (after matplotlib's inferno): probabilities 0, 1/8 ... 1.
+_HEAT: Final[tuple[tuple[int, int, int], ...]] = (
+    (0, 0, 0),
+    (31, 12, 72),
+    (85, 15, 109),
+    (136, 34, 106),
+    (186, 54, 85),
+    (227, 89, 51),
+    (249, 140, 10),
+    (249, 201, 50),
+    (252, 255, 164),
+)
+_DARKENED = 0.45  # of the picture's lightness under the map
+_HEAT_WORDS = "right: artefacts, purple unlikely, yellow likely"
 _BACKGROUND = (24, 24, 24)
 _TEXT = (240, 240, 240)
 _FAINT = (170, 170, 170)
@@ -54,26 +72,26 @@ _Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 def draw_overlay(loaded: LoadedPair, assessment: Assessment) -> Image.Image:
     """The drawing, RGB, at most `MAX_WIDTH` pixels wide and little more than `MAX_HEIGHT` high.
 
-    Left the source, right the edited image, at one height each in its own aspect; on the edited image every
-    region's outline and box with its number; below, the kind of edit and the five scores.
+    Left the source, then the edited image, at one height each in its own aspect; on the edited image every
+    region's outline and box with its number; right of it, where the record has one, the map of artefacts; below,
+    the kind of edit and the five scores.
     """
     height, width = loaded.edited.pixels.shape[:2]
     source_height, source_width = loaded.source.pixels.shape[:2]
     beside = source_width * height / source_height  # the source's width at the edited image's height
-    scale = min((MAX_WIDTH - _GAP) / (width + beside), MAX_HEIGHT / height, max(1.0, _SMALL_PANEL / width))
+    heat = assessment.artefacts
+    shown = 1 if heat is None else 2  # how often the edited image is
+    room = (MAX_WIDTH - shown * _GAP) / (shown * width + beside)
+    scale = min(room, MAX_HEIGHT / height, max(1.0, _SMALL_PANEL / width))
     panel_height = max(1, round(height * scale))
-    left = _resized(loaded.source.pixels, beside * scale, panel_height)
-    right = _resized(loaded.edited.pixels, width * scale, panel_height)
+    full = loaded.info.edited.width, loaded.info.edited.height
+    edited = _resized(loaded.edited.pixels, width * scale, panel_height)
+    panels = [_resized(loaded.source.pixels, beside * scale, panel_height), edited]
+    if heat is not None:
+        panels.append(_heat_panel(edited, heat, full))
     for number, region in reversed(list(enumerate(assessment.regions, start=1))):  # the largest on top
-        _draw_region(right, region, number, (loaded.info.edited.width, loaded.info.edited.height))
-
-    font_size = max(12, min(20, (left.width + right.width) // 45))
-    legend = _legend(assessment, max(_MIN_WIDTH, left.width + _GAP + right.width), font_size)
-    drawing = Image.new("RGB", (legend.width, panel_height + legend.height), _BACKGROUND)
-    drawing.paste(left, (0, 0))
-    drawing.paste(right, (left.width + _GAP, 0))
-    drawing.paste(legend, (0, panel_height))
-    return drawing
+        _draw_region(edited, region, number, full)
+    return _composed(panels, assessment)
 
 
 def save_overlay(loaded: LoadedPair, assessment: Assessment, path: str) -> None:
@@ -106,6 +124,45 @@ def save_overlay(loaded: LoadedPair, assessment: Assessment, path: str) -> None:
             found=error.strerror or str(error),
             hint="choose another --overlay",
         ) from error
+
+
+def _composed(panels: list[Image.Image], assessment: Assessment) -> Image.Image:
+    """The panels, all of one height, side by side over the legend."""
+    pictures = sum(panel.width for panel in panels)
+    font_size = max(12, min(20, pictures // 45))
+    legend = _legend(assessment, max(_MIN_WIDTH, pictures + (len(panels) - 1) * _GAP), font_size)
+    drawing = Image.new("RGB", (legend.width, panels[0].height + legend.height), _BACKGROUND)
+    x = 0
+    for panel in panels:
+        drawing.paste(panel, (x, 0))
+        x += panel.width + _GAP
+    drawing.paste(legend, (0, panels[0].height))
+    return drawing
+
+
+def _heat_panel(picture: Image.Image, heat: Heat, full: tuple[int, int]) -> Image.Image:
+    """The picture in dark grey under the map; a frame around what the map covers. `full` as for `_draw_region`."""
+    probability = _spread_out(heat, picture.size, full)
+    grey = _DARKENED * np.asarray(picture.convert("L"), np.float32)[..., None]
+    steps = np.linspace(0, 1, len(_HEAT))
+    ramp = np.stack([np.interp(probability, steps, channel) for channel in zip(*_HEAT, strict=True)], axis=-1)
+    # Screened, not mixed: whatever the picture shows, a higher probability is lighter.
+    lit = 255 - (255 - grey) * (255 - ramp) / 255
+    panel = Image.fromarray(np.rint(lit).astype(np.uint8))
+    x0, y0, x1, y1 = (
+        round(edge * panel.size[axis] / full[axis]) for edge, axis in zip(heat.box, (0, 1, 0, 1), strict=True)
+    )
+    ImageDraw.Draw(panel).rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=_FAINT)
+    return panel
+
+
+def _spread_out(heat: Heat, size: tuple[int, int], full: tuple[int, int]) -> NDArray[np.float32]:
+    """The map's probabilities at the pixels of a panel of `size` (width, height), interpolated; 0 beyond its box."""
+    cells = Image.fromarray(decode_heat(heat))
+    x0, y0, x1, y1 = heat.box
+    across, down = cells.width / (x1 - x0), cells.height / (y1 - y0)  # cells a pixel of the edited image
+    affine = (full[0] / size[0] * across, 0, -x0 * across, 0, full[1] / size[1] * down, -y0 * down)
+    return np.asarray(cells.transform(size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR))
 
 
 def _resized(pixels: NDArray[np.uint8], width: float, height: int) -> Image.Image:
@@ -159,6 +216,8 @@ def _legend(assessment: Assessment, width: int, font_size: int) -> Image.Image:
         else:
             spread = "" if score.spread is None else f" \N{PLUS-MINUS SIGN}{score.spread:.1f}"
             entries.append((f"{name} {score.value:.1f}/{score.high:g}{spread} {score.level}", _TEXT))
+    if assessment.artefacts is not None:
+        entries.append((_HEAT_WORDS, _FAINT))
 
     x, y, places = _GAP, _GAP, []
     for text, colour in entries:

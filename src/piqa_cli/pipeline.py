@@ -116,6 +116,8 @@ def assemble(
         scores=judgement.scores,
         fusion=judgement.fusion,
         findings=judgement.findings,
+        faults=judgement.faults,
+        artefacts=judgement.artefacts,
         explanation=None if explanation is None else _utf8(explanation),
         warnings=tuple(_utf8(warning) for warning in warnings),
         seconds=seconds,

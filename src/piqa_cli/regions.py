@@ -1,4 +1,4 @@
-"""Edited regions: from a mask to connected regions, run-length masks and words for where they are.
+"""Edited regions: from a mask to connected regions, run-length masks, heat maps and words for where they are.
 
 Masks are stored as COCO compressed run-length encoding, bit-compatible with pycocotools: runs counted down
 the columns, starting with a run of zeros (possibly empty); each count from the fourth on is written as its
@@ -10,11 +10,14 @@ Sizes are (height, width); boxes are half-open (x0, y0, x1, y1) in pixels of the
 
 from __future__ import annotations
 
+import base64
+import binascii
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from piqa_cli.schema import Box, Region, RunLengthMask
+from piqa_cli.schema import Box, Heat, Region, RunLengthMask
 
 MIN_AREA_FRACTION = 0.0002  # smaller components are specks of a thresholded map, not edits
 MAX_REGIONS = 20
@@ -143,6 +146,41 @@ def _text_to_counts(text: str, pixels: int) -> NDArray[np.int64]:
     if values.min() < 0 or values.max() > pixels or values.sum() != pixels:
         raise ValueError(f"run-length counts must be 0 or more and add up to {pixels}, found {int(values.sum())}")
     return values
+
+
+def encode_heat(values: NDArray[np.floating], box: Box) -> Heat:
+    """A map of probabilities as it stands in a record, rounded to 1/255.
+
+    Args:
+        values: rows x columns, 0..1.
+        box: what the map covers, half-open x0, y0, x1, y1 in pixels of the edited image; may reach beyond it.
+
+    Raises:
+        ValueError: the map is not two-dimensional, a side of it or of the box is 0, or a value is not within 0..1.
+    """
+    if values.ndim != 2 or values.size == 0 or box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"a heat map needs rows, columns and a box, found shape {values.shape} and box {box}")
+    if not (values.min() >= 0 and values.max() <= 1):  # so put, NaN is refused too
+        raise ValueError(f"a heat map holds 0..1, found {values.min()} to {values.max()}")
+    levels = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+    rows, columns = values.shape
+    return Heat(box=box, size=(rows, columns), values=base64.b64encode(levels.tobytes()).decode("ascii"))
+
+
+def decode_heat(heat: Heat) -> NDArray[np.float32]:
+    """The probabilities, rows x columns in 0..1.
+
+    Raises:
+        ValueError: the box is empty, the text is not base64, or it does not hold rows * columns bytes.
+    """
+    (rows, columns), (x0, y0, x1, y1) = heat.size, heat.box
+    try:
+        levels = np.frombuffer(base64.b64decode(heat.values, validate=True), np.uint8)
+    except binascii.Error as error:
+        raise ValueError(f"the values of a heat map are not base64: {error}") from error
+    if rows < 1 or columns < 1 or levels.size != rows * columns or x0 >= x1 or y0 >= y1:
+        raise ValueError(f"expected {rows} x {columns} values over a box, found {levels.size} over {heat.box}")
+    return levels.reshape(rows, columns).astype(np.float32) / np.float32(255)
 
 
 def find_regions(mask: NDArray[np.bool_], confidence: NDArray[np.float32], size: tuple[int, int]) -> tuple[Region, ...]:

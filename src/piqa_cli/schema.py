@@ -7,12 +7,17 @@ edited image as a person sees it, that is after EXIF rotation.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-SCHEMA_VERSION = "1.0"
+SchemaVersion = Literal["1.0", "1.1"]
+"""What can be read: a record of 1.0 lacks only fields that have a default."""
+
+SCHEMA_VERSION: SchemaVersion = "1.1"
+"""What is written."""
 
 
 def _text(value: object) -> str:
@@ -188,21 +193,44 @@ class Scores(Record):
         return score
 
 
+Severity = Literal["slight", "moderate", "severe"]
+
+
 class Finding(Record):
     """One checkable observation: what, how bad, where, and the number it rests on."""
 
     kind: str = Field(description="exposure, colour, noise, sharpness, seam, texture_loss, blocking, ... or drift_*")
-    severity: Literal["slight", "moderate", "severe"]
+    severity: Severity
     box: Box | None = Field(description="Where, half-open x0, y0, x1, y1; null for the whole picture.")
     value: float = Field(description="The measured value.")
     unit: str = Field(description="The unit of the value.")
     text: str = Field(description="One plain sentence.")
 
 
+class Fault(Record):
+    """How bad the learned judge thinks one fault of the edited region is: an estimate, not a measurement."""
+
+    kind: str = Field(description="exposure, colour, noise, sharpness, seam, texture_loss, smear, blocking, ...")
+    severity: float = Field(ge=0, le=1, description="Learned estimate; 1 is the worst that training made.")
+    level: Severity
+
+
+class Heat(Record):
+    """A coarse map of where the learned judge sees artefacts, over the square of the picture that it looked at."""
+
+    box: Box = Field(
+        description="The square, half-open x0, y0, x1, y1 in pixels of the edited image; may reach beyond it."
+    )
+    size: tuple[int, int] = Field(description="Rows and columns.")
+    values: str = Field(
+        description="Base64 of rows x columns bytes, row by row; 0..255 is a probability of 0..1 of an artefact."
+    )
+
+
 class Assessment(Record):
     """What piqa says of a pair."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: SchemaVersion = SCHEMA_VERSION
     status: Literal["ok"] = "ok"
     id: PathText
     pair: PairInfo
@@ -213,6 +241,8 @@ class Assessment(Record):
     scores: Scores
     fusion: str = Field(description="How the overall score was made from the others.")
     findings: tuple[Finding, ...]
+    faults: tuple[Fault, ...] = Field(default=(), description="Worst first.")
+    artefacts: Heat | None = None
     explanation: str | None
     warnings: tuple[str, ...]
     seconds: float = Field(ge=0, description="Model time of this pair, decoding apart.")
@@ -232,11 +262,28 @@ class ErrorInfo(Record):
 class Failure(Record):
     """A pair that could not be assessed. Never a made-up number."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: SchemaVersion = SCHEMA_VERSION
     status: Literal["error"] = "error"
     id: PathText
     pair: Pair
     error: ErrorInfo
+
+
+_LEVELS: tuple[tuple[float, Severity], ...] = ((0.65, "severe"), (0.35, "moderate"))  # from this severity on
+
+
+def fault(kind: str, severity: float) -> Fault:
+    """A `Fault`, its severity clamped to 0..1 and the level word filled in.
+
+    Raises:
+        ValueError: the severity is not finite.
+    """
+    if not math.isfinite(severity):
+        raise ValueError(f"the severity of {kind} is not finite: {severity}")
+    clamped = min(1.0, max(0.0, severity))
+    return Fault(
+        kind=kind, severity=clamped, level=next((word for least, word in _LEVELS if clamped >= least), "slight")
+    )
 
 
 Outcome = Assessment | Failure

@@ -1,8 +1,9 @@
 """Two to four plain sentences from evidence: where, what stands out, what drifted, what could not be judged.
 
 The scores lead and the findings support them. A low score without a matching finding is said to be the learned
-judge's; a finding beside a high score is said to stand against it. Every number in the text is a region's area
-or a finding's value.
+judge's; a finding beside a high score is said to stand against it. Beside a score below "good" the learned judge's
+main fault of that dimension is named, with the measurement that bears it out if there is one; beside good scores
+none is. Every number in the text is a region's area or a finding's value.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from piqa_cli.compact.findings import dimension_of
 from piqa_cli.regions import describe, locate, place
-from piqa_cli.schema import Alignment, Dimension, Edit, Finding, Kind, Region, Score, Scores
+from piqa_cli.schema import Alignment, Dimension, Edit, Fault, Finding, Kind, Region, Score, Scores, Severity
 
 _LOW, _HIGH = 2.5, 3.5  # the ends of "fair" on the 1..5 scales
 
@@ -40,6 +41,23 @@ _REASONS = {
     "E_MASK_FULL": "the mask covers the whole picture",
 }
 
+_FAULTS = {
+    "exposure": (Dimension.HARMONY, "a mismatch in brightness"),
+    "colour": (Dimension.HARMONY, "a colour cast"),
+    "noise": (Dimension.HARMONY, "a mismatch in grain"),
+    "sharpness": (Dimension.HARMONY, "a mismatch in sharpness"),
+    "seam": (Dimension.HARMONY, "a visible seam"),
+    "texture_loss": (Dimension.NATURALNESS, "missing fine texture"),
+    "smear": (Dimension.NATURALNESS, "smeared texture"),
+    "blocking": (Dimension.NATURALNESS, "a block grid"),
+    "warp": (Dimension.NATURALNESS, "bent shapes"),
+    "ghost": (Dimension.NATURALNESS, "a ghost of what was there before"),
+    "repetition": (Dimension.NATURALNESS, "a repeated pattern"),
+    "garbled": (Dimension.NATURALNESS, "garbled structure"),
+}
+
+_MEASURED_AS = {"ghost": "ghosting"}  # faults whose finding has another name
+
 _DONE = {
     "not done": "The prompt does not seem to have been carried out",
     "partly done": "The prompt seems to have been carried out in part",
@@ -54,6 +72,8 @@ def explain(
     findings: Sequence[Finding],
     size: tuple[int, int],
     alignment: Alignment,
+    *,
+    faults: Sequence[Fault] = (),
 ) -> str:
     """The explanation of one pair, two to four sentences.
 
@@ -64,6 +84,7 @@ def explain(
         findings: most severe first, as `findings.find` gives them.
         size: (height, width) of the edited image.
         alignment: how the source was brought onto the edited image.
+        faults: worst first; kinds that are not known are passed over.
     """
     sentences = [_where(edit, regions, scores, size, alignment)]
     if edit.kind is Kind.DIFFERENT:
@@ -71,7 +92,8 @@ def explain(
         return _join(sentences)
     inside = [f for f in findings if dimension_of(f.kind) is not Dimension.PRESERVATION]
     outside = [f for f in findings if dimension_of(f.kind) is Dimension.PRESERVATION]
-    quality = _quality(scores, inside, whole=edit.kind is Kind.GLOBAL or not regions)
+    seen = faults if edit.kind is not Kind.NONE else ()
+    quality = _quality(scores, inside, seen, whole=edit.kind is Kind.GLOBAL or not regions)
     rest = "" if edit.identical else _rest(scores.preservation, outside, whole=not regions)
     sentences += [s for s in (quality, rest, _open(scores)) if s]
     if len(sentences) == 1:
@@ -113,8 +135,8 @@ def _placed(region: Region, size: tuple[int, int]) -> str:
     return locate(region.box, size) + describe(region, size).removeprefix(place(region.box, size))
 
 
-def _quality(scores: Scores, findings: Sequence[Finding], *, whole: bool) -> str:
-    """Harmony and naturalness with the finding that supports or opposes them; empty where neither is known."""
+def _quality(scores: Scores, findings: Sequence[Finding], faults: Sequence[Fault], *, whole: bool) -> str:
+    """Harmony and naturalness with what supports or opposes them; empty where neither is known."""
     known = [
         (name, dimension, scores.of(dimension))
         for name, dimension in (("harmony", Dimension.HARMONY), ("naturalness", Dimension.NATURALNESS))
@@ -123,20 +145,42 @@ def _quality(scores: Scores, findings: Sequence[Finding], *, whole: bool) -> str
     if not known:
         return _clause(findings[0], capital=True) if findings else ""
     known.sort(key=lambda item: _value(item[2]))
-    name, dimension, worst = known[0]
+    _, dimension, worst = known[0]
     rated = _rated(known)
-    matching = [f for f in findings if dimension_of(f.kind) is dimension]
-    if _value(worst) < _LOW:
-        if matching:
-            return f"{rated}: {_clause(matching[0])}"
+    if _value(worst) < _HIGH:
+        main = next((f for f in faults if f.kind in _FAULTS and _FAULTS[f.kind][0] is dimension), None)
+        return _supported(rated, known[0], main, findings)
+    if findings:
+        return f"{rated}, although {_clause(findings[0])}"
+    if len(known) == 2 and not whole:
+        return "The edit blends into the scene and looks natural: no single measurement stands out"
+    return f"{rated}; no single measurement stands out"
+
+
+def _supported(rated: str, worst: tuple[str, Dimension, Score], main: Fault | None, findings: Sequence[Finding]) -> str:
+    """The ratings, and what stands behind the worse of them, which is below "good"; `main` is its main fault."""
+    name, dimension, score = worst
+    own = [f for f in findings if dimension_of(f.kind) is dimension]
+    low = _value(score) < _LOW
+    stated = own if low else findings
+    measured = [f for f in own if main and f.kind == _MEASURED_AS.get(main.kind, main.kind)]
+    if main and measured:  # one statement: the measurement says how severe the fault is
+        beside = f"; {_clause(stated[0])}" if stated[0] is not measured[0] else ""
+        return f"{rated}; the main fault is {_words(main.kind, measured[0].severity)}: {_clause(measured[0])}{beside}"
+    fault = f"{_words(main.kind, main.level)} as the main fault" if main else ""
+    if low and not own:
+        named = f" and names {fault}" if fault else ""
         aside = f"; {_clause(findings[0])}" if findings else ""
-        return f"The learned judge rates {name} {worst.level}, although no single measurement stands out for it{aside}"
-    if not findings:
-        if _value(worst) >= _HIGH and len(known) == 2 and not whole:
-            return "The edit blends into the scene and looks natural: no single measurement stands out"
-        return f"{rated}; no single measurement stands out"
-    link = ", although" if _value(worst) >= _HIGH else ";"
-    return f"{rated}{link} {_clause(findings[0])}"
+        judged = f"The learned judge rates {name} {score.level}{named}"
+        return f"{judged}, although no single measurement stands out for it{aside}"
+    said = _clause(stated[0]) if stated else "no single measurement stands out"
+    if fault:
+        return f"{rated}; the learned judge names {fault}, and {said}"
+    return f"{rated}{':' if low else ';'} {said}"
+
+
+def _words(kind: str, severity: Severity) -> str:
+    return f"{_FAULTS[kind][1]} ({severity})"
 
 
 def _rated(known: Sequence[tuple[str, Dimension, Score]]) -> str:
@@ -208,7 +252,16 @@ class _Claim:
 
 _NAMES = {Dimension.HARMONY: "harmony", Dimension.NATURALNESS: "naturalness", Dimension.PRESERVATION: "preservation"}
 
+
+def _fault_named(dimension: Dimension) -> str:
+    """A pattern for a fault of this dimension that is called the main one."""
+    words = "|".join(re.escape(words) for of, words in _FAULTS.values() if of is dimension)
+    return rf"\bmain fault is ({words})|\bnames ({words}) [^.]*main fault"
+
+
 _CLAIMS: tuple[_Claim, ...] = (
+    _Claim(Dimension.HARMONY, _fault_named(Dimension.HARMONY), -1, 3.5),
+    _Claim(Dimension.NATURALNESS, _fault_named(Dimension.NATURALNESS), -1, 3.5),
     _Claim(Dimension.HARMONY, r"\b(blends? in|fits? (in )?well|seamless|harmonious)", 1, 3.0),
     _Claim(Dimension.HARMONY, r"\b(does not fit|clashes|looks pasted|out of place)", -1, 3.5),
     _Claim(Dimension.NATURALNESS, r"\b(looks? natural|free of artefacts|no artefact|realistic)", 1, 3.0),

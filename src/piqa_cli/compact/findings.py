@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from piqa_cli.compact.features import Measurements
 from piqa_cli.regions import locate, scale_box
-from piqa_cli.schema import Box, Dimension, Finding, Region
+from piqa_cli.schema import Box, Dimension, Finding, Region, Severity
 
-Severity = Literal["slight", "moderate", "severe"]
 SEVERITIES: tuple[Severity, ...] = ("slight", "moderate", "severe")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from piqa_cli.compact.findings import find
 from piqa_cli.compact.framing import Frame
 from piqa_cli.fusion import fuse
 from piqa_cli.images import LoadedPair
-from piqa_cli.schema import Dimension, Kind, Score, Scores, score
+from piqa_cli.schema import Dimension, Fault, Heat, Kind, Score, Scores, score
 
 Levels = Mapping[Dimension, tuple[float, float]]
 """Mean and half the 80 % interval of each learned dimension."""
+
+_LEAST_FAULT = 0.1  # severity below which a fault is not listed: nearer to none than to slight
 
 _DIFFERENT = ("the two pictures do not show the same scene", "N_DIFFERENT_PICTURE")
 _NO_EDIT = ("nothing was edited", "N_NO_EDIT")
@@ -24,20 +26,31 @@ _EMPTY = ("the mask is empty: there is no region to judge", "E_MASK_EMPTY")
 _FULL = ("the mask covers the whole picture: nothing was to be preserved", "E_MASK_FULL")
 
 
-def judge(pair: LoadedPair, grounding: Grounding, frame: Frame, levels: Levels) -> Judgement:
-    """Scores and findings of a grounded pair.
+def judge(
+    pair: LoadedPair,
+    grounding: Grounding,
+    frame: Frame,
+    levels: Levels,
+    faults: Sequence[Fault] = (),
+    artefacts: Heat | None = None,
+) -> Judgement:
+    """Scores, findings and faults of a grounded pair.
 
     Args:
         pair: the pictures as loaded.
         grounding: where they differ.
         frame: the two pictures, registered, at working resolution.
         levels: what the network says of harmony, naturalness and preservation.
+        faults: how bad the network finds each fault, in any order. Listed are, worst first, those that it is at
+            all sure of and that the prompt did not ask for; none where there is no edited region to judge.
+        artefacts: where the network sees artefacts; passed on where there is an edited region to judge.
     """
     kind = grounding.edit.kind
     size = (pair.info.edited.height, pair.info.edited.width)
     measured = measure(frame.edited, frame.source, grounding.mask, frame.registration.valid)
     edited = kind in (Kind.LOCAL, Kind.GLOBAL)
-    findings = find(measured, grounding.regions, size, asked_kinds(pair.info.prompt)) if edited else ()
+    asked = asked_kinds(pair.info.prompt)
+    findings = find(measured, grounding.regions, size, asked) if edited else ()
     harmony, naturalness = (
         _region_score(pair, grounding, dimension, levels) for dimension in (Dimension.HARMONY, Dimension.NATURALNESS)
     )
@@ -56,11 +69,23 @@ def judge(pair: LoadedPair, grounding: Grounding, frame: Frame, levels: Levels) 
         local_naturalness=naturalness,
         preservation=_preservation(pair, grounding, levels),
     )
-    return Judgement(scores, fusion, findings)
+    if not edited or _marks_nothing(pair):
+        return Judgement(scores, fusion, findings)
+    return Judgement(scores, fusion, findings, faults=_listed(faults, asked), artefacts=artefacts)
+
+
+def _listed(faults: Sequence[Fault], asked: Collection[str]) -> tuple[Fault, ...]:
+    """Those to tell of, worst first."""
+    told = [fault for fault in faults if fault.severity >= _LEAST_FAULT and fault.kind not in asked]
+    return tuple(sorted(told, key=lambda fault: -fault.severity))
+
+
+def _marks_nothing(pair: LoadedPair) -> bool:
+    return pair.mask is not None and not pair.mask.any()
 
 
 def _region_score(pair: LoadedPair, grounding: Grounding, dimension: Dimension, levels: Levels) -> Score:
-    if pair.mask is not None and not pair.mask.any():
+    if _marks_nothing(pair):
         reason = _EMPTY
     elif grounding.edit.kind is Kind.DIFFERENT:
         reason = _DIFFERENT

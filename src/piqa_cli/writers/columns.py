@@ -53,6 +53,10 @@ def _findings(assessment: Assessment) -> str:
     return "; ".join(f"{f.kind} ({f.severity}, {f.value:.4g} {f.unit})" for f in assessment.findings)
 
 
+def _faults(assessment: Assessment) -> str:
+    return "; ".join(f"{f.kind} ({f.level}, {f.severity:.2f})" for f in assessment.faults)
+
+
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("schema_version", "text", lambda a: a.schema_version, lambda f: f.schema_version),
     Column("status", "text", lambda a: a.status, lambda f: f.status),
@@ -87,6 +91,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     *_of_score(Dimension.NATURALNESS),
     *_of_score(Dimension.PRESERVATION),
     Column("fusion", "text", lambda a: a.fusion),
+    Column("faults", "text", _faults),
     Column("findings", "text", _findings),
     Column("explanation", "text", lambda a: a.explanation),
     Column("warnings", "text", lambda a: "; ".join(a.warnings)),

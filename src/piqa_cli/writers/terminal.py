@@ -116,6 +116,8 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
     )
     yield Text()
     yield _score_table(assessment, console)
+    if assessment.faults:
+        yield _fault_line(assessment)
     if assessment.regions:
         yield _title("regions")
         yield _item(_region_table(assessment))
@@ -161,6 +163,17 @@ def _score_table(assessment: Assessment, console: Console) -> RenderableType:
         )
     lines = (f"{', '.join(names)}: {reason}" for reason, names in notes.items())
     return Group(table, *(_item(Text(line, style="dim")) for line in lines))
+
+
+def _fault_line(assessment: Assessment) -> RenderableType:
+    """The main fault, and the others that are more than slight."""
+    main, *others = assessment.faults
+    shown = [main, *(fault for fault in others if fault.level != "slight")]
+    line = Text()
+    for index, fault in enumerate(shown):
+        line.append(("\nmain fault: ", "; also ", ", ")[min(index, 2)] + visible(fault.kind) + " (")
+        line.append(fault.level, style=_SEVERITY_STYLES[fault.level]).append(")")
+    return line
 
 
 def _region_table(assessment: Assessment) -> RenderableType:

@@ -14,12 +14,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from piqa_cli.errors import InputError
-from piqa_cli.schema import SCHEMA_VERSION, Outcome
+from piqa_cli.schema import Outcome, SchemaVersion
 from piqa_cli.writers.columns import csv_header, csv_row
 from piqa_cli.writers.sink import Sink, Stream
 
@@ -171,7 +171,7 @@ def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) 
         on_warning: told in a sentence when the last line is torn, as a killed run leaves it; the line is skipped.
 
     Raises:
-        InputError: the file cannot be read, or a whole line is not an outcome of this schema version.
+        InputError: the file cannot be read, or a whole line is not an outcome of a schema version that is known.
     """
     try:
         with open(path, "rb") as file:
@@ -204,7 +204,7 @@ def _bad_line(path: str, number: int, error: ValueError) -> InputError:
         f"line {number} is not a piqa result",
         code="E_RESULTS",
         file=path,
-        expected=f"one JSON record of schema version {SCHEMA_VERSION} per line",
+        expected=f"one JSON record of schema version {' or '.join(get_args(SchemaVersion))} per line",
         found=found,
         hint="give a file written with --format jsonl by this version of piqa",
     )
