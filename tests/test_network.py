@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from piqa_cli.compact.config import CompactConfig
-from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, best_match, drift, over_floor, pool, zones
+from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, best_match, over_floor, pool, summarise, zones
 from piqa_cli.compact.weights_file import load_model, save_model
 from piqa_cli.errors import ModelError
 from piqa_cli.schema import Kind
@@ -17,7 +17,7 @@ from piqa_cli.synthesis.canvas import FAULTS as SYNTHESISED
 
 def small() -> CompactConfig:
     return CompactConfig(
-        widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1), decoder_widths=(8, 8, 8, 16, 16), quality_width=16
+        widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1), decoder_widths=(8, 8, 8, 16, 16), quality_width=24
     )
 
 
@@ -29,7 +29,8 @@ def model() -> CompactModel:
         source, edited = torch.rand(2, 2, 3, 64, 96)
         grounded, evidence = network.ground(source, edited)
         crop = torch.rand(2, 3, 64, 64)
-        network.judge(crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), drift(grounded, evidence, grounded.mask))
+        summary = summarise(grounded, evidence, grounded.mask.sigmoid())
+        network.judge(crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), summary)
     network.train(False)
     return network
 
@@ -46,9 +47,26 @@ def test_maps_have_the_documented_shapes(model: CompactModel) -> None:
     assert grounded.coarse.shape == (2, 1, 8, 12)
     assert grounded.kind.shape == (2, len(KINDS))
     assert evidence.shape == (2, 6, 32, 48)
-    change, pixels = drift(grounded, evidence, grounded.mask.sigmoid())
-    assert change.shape == (2, 3 * 8)
-    assert pixels.shape == (2, 15)
+    inside, outside = summarise(grounded, evidence, grounded.mask.sigmoid())
+    assert inside.shape == outside.shape == (2, 3 * 8 + 15)
+    crop = torch.rand(2, 3, 64, 64)
+    judged = model.judge(crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), (inside, outside))
+    assert judged.harmony.shape == judged.naturalness.shape == judged.preservation.shape == (2, 9)
+    assert judged.faults.shape == (2, len(FAULTS))
+    assert judged.artefacts.shape == (2, 1, 8, 8)
+
+
+@torch.inference_mode()
+def test_what_happens_outside_the_region_is_not_summed_up_as_inside(model: CompactModel) -> None:
+    source = torch.rand(1, 3, 128, 128)
+    edited = source.clone()
+    edited[..., 96:, 96:] = 0
+    grounded, evidence = model.ground(source, edited)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :32, :32] = 1
+    inside, outside = summarise(grounded, evidence, mask)
+    assert inside[0, -15] == 0  # mean absolute difference
+    assert outside[0, -15] > 0.05
 
 
 @torch.inference_mode()
@@ -102,7 +120,7 @@ def test_zones_split_the_picture_and_empty_zones_pool_to_zero() -> None:
 
 def test_weights_of_another_shape_are_refused(model: CompactModel, tmp_path: Path) -> None:
     save_model(model, tmp_path)
-    config = (tmp_path / "config.json").read_text().replace('"quality_width": 16', '"quality_width": 24')
+    config = (tmp_path / "config.json").read_text().replace('"quality_width": 24', '"quality_width": 36')
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(ModelError, match=r"cannot read the model|do not fit"):
         load_model(tmp_path)

@@ -33,11 +33,17 @@ def test_soft_levels_have_the_mean_that_was_asked_for() -> None:
 
 
 def test_level_loss_grows_with_distance_and_skips_unknown_ratings() -> None:
-    near, far = (level_loss(logits_for([v]), torch.tensor([4.0])) for v in (3.5, 1.5))
+    one = torch.ones(1)
+    near, far = (level_loss(logits_for([v]), torch.tensor([4.0]), one) for v in (3.5, 1.5))
     assert near < far
-    mixed = level_loss(logits_for([3.5, 1.0]), torch.tensor([4.0, float("nan")]))
+    mixed = level_loss(logits_for([3.5, 1.0]), torch.tensor([4.0, float("nan")]), torch.ones(2))
     torch.testing.assert_close(mixed, near)
-    assert level_loss(logits_for([3.0]), torch.tensor([float("nan")])) == 0
+    assert level_loss(logits_for([3.0]), torch.tensor([float("nan")]), one) == 0
+
+
+def test_level_loss_minds_a_doubtful_rating_less() -> None:
+    logits, truth = logits_for([3.5, 1.5]), torch.tensor([4.0, 4.0])
+    assert level_loss(logits, truth, torch.tensor([1.0, 0.1])) < level_loss(logits, truth, torch.ones(2))
 
 
 def test_fidelity_loss_wants_the_better_one_higher() -> None:

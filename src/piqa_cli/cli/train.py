@@ -12,7 +12,7 @@ from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, UsageError
 
-app = typer.Typer(no_args_is_help=True, help="Train an assessor.")
+app = typer.Typer(no_args_is_help=True, help="Train an assessor, or the networks that its training edits come from.")
 
 
 @app.command("compact")
@@ -22,12 +22,12 @@ def train_compact(
     photos: Annotated[str, typer.Option("--photos", metavar="DIR", help="Photos to make edits from.")],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where weights, log and checkpoints go.")],
     pairs: Annotated[
-        str | None, typer.Option("--pairs", metavar="DIR", help="Real edits with ratings, for ground and score.")
+        str | None, typer.Option("--pairs", metavar="DIR", help="Real edits with ratings, for all stages.")
     ] = None,
     teachers: Annotated[
         str | None, typer.Option("--teachers", metavar="DIR", help="Teacher networks, for encode.")
     ] = None,
-    stages: Annotated[str, typer.Option("--stages", help="Which stages, in this order.")] = "encode,ground,score",
+    stages: Annotated[str, typer.Option("--stages", help="Which stages, in this order.")] = "encode,ground,score,explain",
     steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per stage.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Pairs per step.")] = None,
     size: Annotated[int, typer.Option("--size", min=64, metavar="N", help="Side of the training pictures.")] = 320,
@@ -36,6 +36,9 @@ def train_compact(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew although --out holds a run.")] = False,
+    leave_out: Annotated[
+        str, typer.Option("--leave-out", metavar="A,B", help="Edit families that no stage may see, to measure them.")
+    ] = "",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, metavar="N", help="Of the numeric libraries.")
     ] = None,
@@ -50,6 +53,7 @@ def train_compact(
             f"--stages: expected some of {','.join(STAGES)}, each once; found '{printable(stages)}'",
             hint="for example --stages ground,score",
         )
+    unseen = tuple(name.strip() for name in leave_out.split(",") if name.strip())
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     for option, folder in (("--photos", photos), ("--pairs", pairs), ("--teachers", teachers)):
@@ -68,11 +72,45 @@ def train_compact(
         minutes=minutes,
         resume=resume,
         overwrite=overwrite,
+        leave_out=unseen,
         threads=threads,
     )
     run.progress = f"during training; go on with --resume --out {printable(out)}"
 
+    from piqa_cli.synthesis import FAMILIES
     from piqa_cli.training.compact import train
+
+    strangers = sorted(set(unseen) - {family.name for family in FAMILIES})
+    if strangers:
+        raise UsageError(
+            f"--leave-out: there is no family called '{printable(strangers[0])}'",
+            hint=f"some of {', '.join(family.name for family in FAMILIES)}",
+        )
 
     if not train(settings, report=run.note):
         run.note(f"stopped with a checkpoint; go on with --resume --out {printable(out)}")
+
+
+@app.command("painters")
+@command(SEED)
+def train_painters(
+    run: Run,
+    photos: Annotated[str, typer.Option("--photos", metavar="DIR", help="Photos to learn from: their train split.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where weights, log and checkpoints go.")],
+    teachers: Annotated[
+        str | None,
+        typer.Option("--teachers", metavar="DIR", help="Teacher networks, which tell how alike pictures look."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per network.")
+    ] = None,
+) -> None:
+    """Train the painter and the autoencoder whose faults the synthesis borrows; an interrupted run goes on."""
+    for option, folder in (("--photos", photos), ("--teachers", teachers)):
+        if folder is not None and not os.path.isdir(folder):
+            raise InputError(f"{option}: there is no folder '{printable(folder)}'", code="E_NOT_FOUND", file=folder)
+    run.progress = f"during training; the same command goes on where it was, with what is in {printable(out)}"
+
+    from piqa_cli.training.painters import PainterSettings, train
+
+    train(PainterSettings(photos, out, teachers, steps, run.settings.seed), report=run.note)

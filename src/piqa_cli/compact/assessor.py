@@ -14,14 +14,14 @@ from torch import Tensor
 
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.compact.explain import explain
-from piqa_cli.compact.framing import Frame, crop_region, open_frame, resize_mask
-from piqa_cli.compact.grounding import ground_frames, keeps_a_part, pool_outside, threshold, to_tensor
+from piqa_cli.compact.framing import Crop, Frame, crop_region, open_frame, resize_mask
+from piqa_cli.compact.grounding import ground_frames, keeps_a_part, summarise_maps, threshold, to_tensor
 from piqa_cli.compact.judgement import judge
-from piqa_cli.compact.network import KINDS, CompactModel, Judged
+from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, Judged
 from piqa_cli.errors import DeviceError
 from piqa_cli.images import LoadedPair
-from piqa_cli.regions import find_regions
-from piqa_cli.schema import Dimension, Edit, Kind, ModelInfo, Region
+from piqa_cli.regions import encode_heat, find_regions
+from piqa_cli.schema import Box, Dimension, Edit, Fault, Kind, ModelInfo, Region, fault
 
 _LEAST_FOUND = 0.005  # of the picture: a change so large, hardly any of it in the mask, speaks against the mask
 _MOST_INSIDE = 0.1
@@ -31,15 +31,15 @@ _HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standar
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CompactGrounding(Grounding):
-    """A grounding with what the quality branch needs of it: the frame, and what `drift` pooled outside the region."""
+    """A grounding with what the quality branch needs of it: the frame, and `network.summarise` of the picture."""
 
     frame: Frame
-    outside: tuple[Tensor, Tensor]
+    summary: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """A grounding before its drift is known; `raw` is the region to keep out when drift is pooled."""
+    """A grounding before it is summarised; `raw` is the region of the summary."""
 
     grounding: Grounding
     raw: NDArray[np.bool_]
@@ -80,15 +80,15 @@ class CompactAssessor:
             maps = ground_frames(self.model, frames)
         found = [self._decide(*row) for row in zip(pairs, frames, maps.probability, maps.kinds, strict=True)]
         with self._precision():
-            change, pixels = pool_outside(maps, [item.raw for item in found])
+            inside, outside = summarise_maps(maps, [item.raw for item in found])
         answers = []
         for i, (pair, frame, item) in enumerate(zip(pairs, frames, found, strict=True)):
             again = None if frame.registration.matches else _kept_part(pair, frame, item.raw)
             if again is not None:
                 answers += self._ground_batch([pair], [again])
                 continue
-            outside = change[i : i + 1], pixels[i : i + 1]
-            answers.append(CompactGrounding(**_fields(item.grounding), frame=frame, outside=outside))
+            summary = inside[i : i + 1], outside[i : i + 1]
+            answers.append(CompactGrounding(**_fields(item.grounding), frame=frame, summary=summary))
         return answers
 
     def _decide(
@@ -149,22 +149,25 @@ class CompactAssessor:
         if not own:
             return []
         with _memory_errors():
-            judged = self._judge(own)
-        return [
-            judge(pair, g, g.frame, self._levels(judged, i)) for i, (pair, g) in enumerate(zip(pairs, own, strict=True))
-        ]
+            crops = [crop_region(g.frame, g.mask, self.model.config.crop_side) for g in own]
+            judged = self._judge(own, crops)
+        answers = []
+        for i, (pair, grounding, crop) in enumerate(zip(pairs, own, crops, strict=True)):
+            heat = encode_heat(judged.artefacts[i, 0].float().sigmoid().cpu().numpy(), _square(crop, pair))
+            answers.append(
+                judge(pair, grounding, grounding.frame, self._levels(judged, i), _faults(judged.faults[i]), heat)
+            )
+        return answers
 
-    def _judge(self, groundings: Sequence[CompactGrounding]) -> Judged:
-        side = self.model.config.crop_side
-        crops = [crop_region(g.frame, g.mask, side) for g in groundings]
+    def _judge(self, groundings: Sequence[CompactGrounding], crops: Sequence[Crop]) -> Judged:
         source, edited = (
             to_tensor([getattr(crop, name) for crop in crops], self.device) for name in ("source", "edited")
         )
         mask = torch.from_numpy(np.stack([crop.mask for crop in crops]))[:, None].to(self.device)
         area = torch.tensor([[crop.area] for crop in crops], device=self.device)
-        change, pixels = (torch.cat([g.outside[k] for g in groundings]) for k in (0, 1))
+        inside, outside = (torch.cat([g.summary[k] for g in groundings]) for k in (0, 1))
         with self._precision():
-            return self.model.judge(source, edited, mask, area, (change, pixels))
+            return self.model.judge(source, edited, mask, area, (inside, outside))
 
     def _levels(self, judged: Judged, index: int) -> dict[Dimension, tuple[float, float]]:
         """Mean and half the 80 % interval of each learned score of one pair."""
@@ -183,12 +186,27 @@ class CompactAssessor:
     ) -> list[str]:
         """Stage 3: sentences from the measured findings; nothing is generated that was not measured."""
         return [
-            explain(g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment)
+            explain(
+                g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment,
+                faults=j.faults,
+            )  # fmt: skip
             for p, g, j in zip(pairs, groundings, judgements, strict=True)
         ]
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+def _faults(logits: Tensor) -> list[Fault]:
+    amounts = logits.float().sigmoid().cpu().tolist()
+    return [fault(kind, amount) for kind, amount in zip(FAULTS, amounts, strict=True)]
+
+
+def _square(crop: Crop, pair: LoadedPair) -> Box:
+    """The crop's square in pixels of the edited picture at full size."""
+    width, height = pair.info.edited.width, pair.info.edited.height
+    x0, y0, x1, y1 = (round(v * side) for v, side in zip(crop.box, (width, height, width, height), strict=True))
+    return x0, y0, max(x0 + 1, x1), max(y0 + 1, y1)
 
 
 def _frame(pair: LoadedPair, changed: NDArray[np.bool_] | None) -> Frame:

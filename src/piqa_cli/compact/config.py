@@ -28,11 +28,11 @@ class CompactConfig(PreTrainedConfig):
 
     def __init__(
         self,
-        widths: Sequence[int] = (16, 48, 80, 128, 192),
-        depths: Sequence[int] = (0, 1, 1, 2, 2),
+        widths: Sequence[int] = (16, 48, 80, 128, 160),
+        depths: Sequence[int] = (0, 1, 1, 2, 1),
         decoder_widths: Sequence[int] = (16, 32, 48, 64, 64),
         match_width: int = 8,
-        quality_width: int = 64,
+        quality_width: int = 96,
         crop_side: int = 256,
         bins: int = 9,
         temperatures: Sequence[float] = (1.0, 1.0, 1.0),

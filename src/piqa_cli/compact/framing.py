@@ -46,12 +46,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """A square around the region: S x S x 3 uint8 twice, its mask S x S in 0..1, and the mask's share of the frame."""
+    """A square around the region: S x S x 3 uint8 twice, its mask S x S in 0..1, and the mask's share of the frame.
+
+    `box`: where the square lies, half-open x0, y0, x1, y1 in shares of the frame's width and height; it may stick out.
+    """
 
     source: U8
     edited: U8
     mask: NDArray[np.float32]
     area: float
+    box: tuple[float, float, float, float]
 
 
 def open_frame(
@@ -93,17 +97,18 @@ def bounds(mask: NDArray[np.bool_]) -> Box:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int) -> Crop:
+def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int, context: float = CONTEXT) -> Crop:
     """The square around a region with some context, `side` pixels wide, from the finest pixels that help.
 
     Args:
         frame: the registered pair.
         mask: the region, h x w of the working frame.
         side: width and height of the crop in pixels.
+        context: its side over the region's longer side.
     """
     fine = frame.edited_native.shape[1] / frame.size[1]  # loaded pixels per pixel of the frame
     x0, y0, x1, y1 = bounds(mask)
-    span = min(max(CONTEXT * max(x1 - x0, y1 - y0), side / fine), max(frame.size))
+    span = min(max(context * max(x1 - x0, y1 - y0), side / fine), max(frame.size))
     native = fine > 1 and span < side
     edited, fine = (frame.edited_native, fine) if native else (frame.edited, 1.0)
     size = max(1, round(span * fine))
@@ -116,7 +121,8 @@ def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int) -> Crop:
         return np.asarray(cv2.resize(window, (side, side), interpolation=how), np.uint8)
 
     seen = _mask_window(mask, left, top, size, fine, side)
-    return Crop(scaled(source), scaled(_cut(edited, left, top, size)), seen, float(mask.mean()))
+    box = left / width, top / height, (left + size) / width, (top + size) / height
+    return Crop(scaled(source), scaled(_cut(edited, left, top, size)), seen, float(mask.mean()), box)
 
 
 def _start(centre: float, size: int, extent: int) -> int:

@@ -1,4 +1,4 @@
-"""The change decoder on registered frames: probability maps, clean masks, and the drift outside them."""
+"""The change decoder on registered frames: probability maps, clean masks, and what changed within and outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from piqa_cli.compact.framing import Frame
-from piqa_cli.compact.network import STRIDE, CompactModel, Grounded, drift
+from piqa_cli.compact.network import STRIDE, CompactModel, Grounded, summarise
 
 _SMALLEST_REGION = 0.0004  # of the frame; less is not told from coding noise
 
@@ -87,16 +87,7 @@ def keeps_a_part(frame: Frame, changed: NDArray[np.bool_]) -> bool:
     return min(detail) >= _KEPT_DETAIL and correlation >= _KEPT_CORRELATION
 
 
-def pool_outside(maps: Maps, masks: Sequence[NDArray[np.bool_]]) -> tuple[Tensor, Tensor]:
-    """`network.drift` outside each frame's region: N x 3C and N x 15."""
+def summarise_maps(maps: Maps, masks: Sequence[NDArray[np.bool_]]) -> tuple[Tensor, Tensor]:
+    """`network.summarise` within and outside each frame's region: N x (3C + 15) each."""
     stacked = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32)).to(maps.evidence.device)
-    return drift(maps.grounded, maps.evidence, F.avg_pool2d(_padded(stacked), 2))
-
-
-def ground_frame(
-    model: CompactModel, frame: Frame, known: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.bool_], tuple[Tensor, Tensor]]:
-    """The region of a single frame, found or known, and what was pooled outside it."""
-    maps = ground_frames(model, [frame])
-    mask = threshold(model, maps.probability[0], frame) if known is None else known
-    return mask, pool_outside(maps, [mask])
+    return summarise(maps.grounded, maps.evidence, F.avg_pool2d(_padded(stacked), 2))

@@ -1,8 +1,8 @@
 """The compact network: tensors in, tensors out. Images, masks and words are handled elsewhere.
 
-Three parts over one encoder that sees source and edited with the same weights:
-the change decoder (where was edited), the kind head (edited at all? all over?), and the quality
-branch (how good is the edited region, how well was the rest kept).
+One encoder sees source and edited with the same weights; over it the change decoder (where was edited) and
+the kind head (edited at all? all over?). The quality branch (how good is the edited region, which faults has
+it, how well was the rest kept) looks at a crop with an encoder of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Grounded:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the quality branch says: N x bins logits per score, N x faults logits, N x 1 x 16 x 16 artefact logits."""
+    """What the quality branch says: N x bins logits per score, N x faults logits, N x 1 x S/8 x S/8 artefact logits."""
 
     harmony: Tensor
     naturalness: Tensor
@@ -232,79 +232,101 @@ def pool(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def _head(inputs: int, outputs: int, hidden: int = 96) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout(0.1), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Dropout(0.2), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
 
 
 class QualityBranch(nn.Module):
-    """Looks at the edited region at native resolution; the source tells what each zone's pooled values were."""
+    """Looks at the edited region at native resolution, beside its source.
+
+    It has an encoder of its own: what faults look like is learnt without moving what grounding rests on.
+    """
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         width, widths = config.quality_width, config.widths
-        self.squeeze = nn.ModuleList(nn.Conv2d(w, width // 2, 1) for w in widths[1:])
-        self.join = _conv(len(widths[1:]) * (width // 2) + 1, width)
+        narrow = width // 3
+        self.encoder = Encoder(config)
+        self.squeeze = nn.ModuleList(_conv(2 * w, narrow, kernel=1) for w in widths)
+        self.join = _conv(len(widths) * narrow + 1, width)
         self.tower = nn.Sequential(Residual(width), Residual(width))
-        self.artefact = nn.Conv2d(width, 1, 1)
-        pooled = 4 * width + 4 * width + 2 + width
+        pooled = 5 * width
+        measured = 2 * (3 * config.decoder_widths[2] + 15) + 1
         # A fault moves the pooled values far less than the choice of photo does: each gets its own unit.
         self.unit = nn.BatchNorm1d(pooled)
-        self.harmony = _head(pooled, config.bins)
-        self.naturalness = _head(pooled, config.bins)
-        self.faults = _head(pooled, len(FAULTS))
+        self.measured = nn.Sequential(nn.BatchNorm1d(measured), nn.Linear(measured, narrow), nn.ReLU(inplace=True))
+        self.harmony = _head(pooled + narrow, config.bins)
+        self.naturalness = _head(pooled + narrow, config.bins)
         self.preservation = _head(3 * config.decoder_widths[2] + 15, config.bins)
+        self.evidence = Residual(width)
+        self.artefact = nn.Conv2d(width, 1, 1)
+        self.faults = nn.Sequential(nn.BatchNorm1d(pooled), _head(pooled, len(FAULTS)))
 
-    def _look(self, features: list[Tensor], mask: Tensor) -> Tensor:
+    def explaining(self) -> list[nn.Module]:
+        """The parts that name faults and place them; they read the scores' features and move none of them."""
+        return [self.evidence, self.artefact, self.faults]
+
+    def _look(self, source: list[Tensor], edited: list[Tensor], mask: Tensor) -> Tensor:
+        """Both pictures' maps at stride 8, fine ones averaged after the non-linearity so that texture survives."""
         size = mask.shape[-2], mask.shape[-1]
         views = []
-        for squeeze, x in zip(self.squeeze, features[1:], strict=True):
-            y = squeeze(x)
+        for squeeze, a, b in zip(self.squeeze, source, edited, strict=True):
+            y = squeeze(torch.cat([b, b - a], 1))
             fine = y.shape[-1] > size[1]
             views.append(F.adaptive_avg_pool2d(y, size) if fine else F.interpolate(y, size=size, mode="bilinear"))
         joined: Tensor = self.tower(self.join(torch.cat([*views, mask], 1)))
         return joined
 
     def forward(
-        self, source: list[Tensor], edited: list[Tensor], mask: Tensor, area: Tensor, change: Tensor, outside: Tensor
+        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, inside: Tensor, outside: Tensor
     ) -> Judged:
-        """Judges from the encoder's maps of the crop of both images.
+        """Judges crops of both images.
 
-        The crop's mask is N x 1 x S x S in 0..1, its area in the whole picture N x 1 in 0..1; `change` and
-        `outside` are what `drift` pooled over the whole picture.
+        Pictures N x 3 x S x S in 0..1, their mask N x 1 x S x S in 0..1, its area in the whole picture N x 1 in
+        0..1; `inside` and `outside` are what `summarise` pooled over the whole picture, N x (3C + 15) each.
         """
-        small = F.adaptive_avg_pool2d(mask, (edited[3].shape[-2], edited[3].shape[-1]))
-        weights = zones(small)
-        seen, context = self._look(edited, small), self._look(source, small)
-        artefacts = self.artefact(seen)
-        worst = (seen * (small > 0.25)).amax((2, 3))
-        share = (artefacts.sigmoid() * small).sum((2, 3)) / small.sum((2, 3)).clamp_min(1e-3)
-        own = pool(seen, weights)
-        pooled = self.unit(torch.cat([own, own - pool(context, weights), worst, share, area], 1))
+        n = source.shape[0]
+        features = self.encoder(torch.cat([source, edited]))
+        small = F.adaptive_avg_pool2d(mask, (source.shape[-2] // 8, source.shape[-1] // 8))
+        seen = self._look([f[:n] for f in features], [f[n:] for f in features], small)
+        pooled = _pooled(seen, small)
+        measured = self.measured(torch.cat([inside, outside, area], 1))
+        scored = torch.cat([self.unit(pooled), measured], 1)
+        evidence = self.evidence(seen)
         return Judged(
-            harmony=self.harmony(pooled),
-            naturalness=self.naturalness(pooled),
-            preservation=self.preservation(torch.cat([change, outside], 1)),
-            faults=self.faults(pooled),
-            artefacts=artefacts,
+            harmony=self.harmony(scored),
+            naturalness=self.naturalness(scored),
+            preservation=self.preservation(outside),
+            faults=self.faults(_pooled(evidence, small)),
+            artefacts=self.artefact(evidence),
         )
 
 
-def drift(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What changed outside the region, pooled for the preservation head.
+def _pooled(seen: Tensor, mask: Tensor) -> Tensor:
+    """Zone means and the region's strongest responses: N x C x h x w -> N x 5C."""
+    return torch.cat([pool(seen, zones(mask)), (seen * (mask > 0.25)).amax((2, 3))], 1)
 
-    `mask`: N x 1 x H/2 x W/2 in 0..1. Gives N x 3C of `change` features (mean, spread, maximum) and N x 15
-    of pixel evidence (mean, spread, maximum outside; and the region's area).
+
+def summarise(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What changed within the region and outside it, each N x (3C + 15): `change` features, then pixel evidence.
+
+    `mask`: N x 1 x H/2 x W/2 in 0..1. Of every channel mean, spread and maximum; of the evidence's last three
+    (over the file's floor) no maximum.
     """
-    coarse = 1 - F.max_pool2d(F.max_pool2d(mask, 4), 3, 1, 1)  # one cell of margin around the region
+    coarse = F.max_pool2d(mask, 4)
+    return (
+        _moments(grounded, evidence, coarse),
+        _moments(grounded, evidence, 1 - F.max_pool2d(coarse, 3, 1, 1)),  # one cell of margin around the region
+    )
 
-    def moments(x: Tensor, weight: Tensor) -> list[Tensor]:
-        mean = pool(x, weight)
-        square = pool(x * x, weight)
-        return [mean, (square - mean * mean).clamp_min(0).add(1e-6).sqrt()]
 
-    change = torch.cat([*moments(grounded.change, coarse), (grounded.change * (coarse > 0.5)).amax((2, 3))], 1)
+def _moments(grounded: Grounded, evidence: Tensor, weight: Tensor) -> Tensor:
     blocks = F.avg_pool2d(evidence, 4)
-    top = (blocks[:, :3] * (coarse > 0.5)).amax((2, 3))
-    return change, torch.cat([*moments(blocks, coarse), top], 1)
+    parts = []
+    for x, tops in ((grounded.change, grounded.change), (blocks, blocks[:, :3])):
+        mean, square = pool(x, weight), pool(x * x, weight)
+        spread = (square - mean * mean).clamp_min(0).add(1e-6).sqrt()
+        parts += [mean, spread, (tops * (weight > 0.5)).amax((2, 3))]
+    return torch.cat(parts, 1)
 
 
 class CompactModel(PreTrainedModel):
@@ -331,12 +353,10 @@ class CompactModel(PreTrainedModel):
         return self.decoder([f[:n] for f in features], [f[n:] for f in features], evidence), evidence
 
     def judge(
-        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, outside: tuple[Tensor, Tensor]
+        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, summary: tuple[Tensor, Tensor]
     ) -> Judged:
-        """Crops N x 3 x S x S in 0..1, their mask N x 1 x S x S, area N x 1, `drift` of the whole picture."""
-        features = self.encoder(torch.cat([source, edited]))
-        n = source.shape[0]
-        judged: Judged = self.quality([f[:n] for f in features], [f[n:] for f in features], mask, area, *outside)
+        """Crops N x 3 x S x S in 0..1, their mask N x 1 x S x S, area N x 1, `summarise` of the whole picture."""
+        judged: Judged = self.quality(source, edited, mask, area, *summary)
         return judged
 
     def forward(self, source: Tensor, edited: Tensor) -> Grounded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import cv2
@@ -27,17 +28,18 @@ from piqa_cli.synthesis.pixels import (
 
 _ATTEMPTS = 8
 _SHOWN = 16.0  # levels by which the most changed tenth of the region differs from severity 0 to 1
-_REMOVALS = ("fill", "inpaint")
+_REMOVALS = ("fill", "inpaint", "paint")
 _LARGEST_REMOVAL = 0.2  # of the picture, as drawn; a larger hole cannot be filled without fault
-_REDRAWN = ("paste", "fill", "copy_move", "inpaint")
+_REDRAWN = ("paste", "fill", "copy_move", "inpaint", "paint")
 _BARE_SEVERITY = 0.3  # below it a fault alone, without new content, might not be seen
 _CONTENT_WEIGHTS = {
     "paste": 0.26,
-    "fill": 0.26,
-    "regenerate": 0.2,
+    "fill": 0.22,
+    "regenerate": 0.18,
     "copy_move": 0.15,
     "recolour": 0.07,
     "inpaint": 0.06,
+    "paint": 0.06,
 }
 
 
@@ -110,11 +112,16 @@ def worst(faults: tuple[tuple[str, float], ...], of: tuple[str, ...]) -> float:
 
 
 def draw_scene(
-    library: PhotoLibrary, seed: int, size: tuple[int, int], split: Split, *, family: str | None, least: float
-) -> tuple[Scene, U8]:
-    """A scene whose edit can be seen at severity `least`, the least it will be rendered at, and that rendering."""
+    library: PhotoLibrary, seed: int, size: tuple[int, int], split: Split, *, family: str | None, least: float,
+    without: Collection[str] = (),
+) -> tuple[Scene, U8]:  # fmt: skip
+    """A scene whose edit can be seen at severity `least`, the least it will be rendered at, and that rendering.
+
+    Families named in `without` have no part in it.
+    """
     for attempt in range(_ATTEMPTS):
-        scene = _draw(library, (seed, attempt), size, split, family, least, sure=attempt >= _ATTEMPTS // 2)
+        sure = attempt >= _ATTEMPTS // 2
+        scene = _draw(library, (seed, attempt), size, split, family, least, sure=sure, without=without)
         edited = scene.render(least)
         if can_be_seen(scene.picture, edited, scene.canvas.mask) and _severity_shows(scene, edited, least):
             break
@@ -137,35 +144,39 @@ def _severity_shows(scene: Scene, edited: U8, severity: float) -> bool:
 
 def _draw(
     library: PhotoLibrary, seed: tuple[int, int], size: tuple[int, int], split: Split, name: str | None, least: float,
-    *, sure: bool,
+    *, sure: bool, without: Collection[str],
 ) -> Scene:  # fmt: skip
     rng = np.random.default_rng((*seed, 17))
-    family = FAMILIES[int(rng.integers(len(FAMILIES)))] if name is None else find_family(name)
+    families = [family for family in FAMILIES if family.name not in without]
+    family = families[int(rng.integers(len(families)))] if name is None else find_family(name)
     photo = library.draw(rng, split, size)
     donor = library.draw(rng, split, size, other_than=photo.name)
     bare = not family.content and least >= _BARE_SEVERITY and rng.random() < 0.4 and not sure
-    content = family if family.content else None if bare else _draw_content(rng, sure)
+    content = family if family.content else None if bare else _draw_content(rng, sure, without)
     mask, inner, below = _draw_region(rng, photo, donor, content="" if content is None else content.name)
     grain = _draw_grain(rng, size, family.grain)
-    companion, companion_severity = _draw_companion(rng, family)
+    companion, companion_severity = _draw_companion(rng, family, without)
     feather = float(rng.uniform(1, 4)) * max(size) / 256
     canvas = Canvas(photo.pixels, photo.pixels, mask, inner, below, grain, 0.0, feather)
-    redrawn = content is not None and content.name in _REDRAWN and rng.random() < 0.3
+    redrawn = content is not None and content.name in _REDRAWN and rng.random() < 0.3 and "regenerate" not in without
     scene = Scene(photo, canvas, family, content, redrawn, companion, companion_severity, seed)
     return scene.with_content()
 
 
-def _draw_content(rng: Rng, sure: bool) -> Family:
-    weights = [_CONTENT_WEIGHTS[family.name] for family in CONTENT_FAMILIES]
-    return find_family("paste") if sure else CONTENT_FAMILIES[pick(rng, weights)]
+def _draw_content(rng: Rng, sure: bool, without: Collection[str]) -> Family:
+    if sure and "paste" not in without:
+        return find_family("paste")
+    families = [family for family in CONTENT_FAMILIES if family.name not in without]
+    return families[pick(rng, [_CONTENT_WEIGHTS[family.name] for family in families])]
 
 
-def _draw_companion(rng: Rng, family: Family) -> tuple[Family | None, float]:
+def _draw_companion(rng: Rng, family: Family, without: Collection[str]) -> tuple[Family | None, float]:
     """Mostly none; otherwise a fault of the dimension that the family leaves alone."""
     others = [
         other
         for other in FAMILIES
-        if not other.content and not (other.harms_harmony and family.harms_harmony)
+        if not other.content and other.name not in without
+        and not (other.harms_harmony and family.harms_harmony)
         and not (other.harms_naturalness and family.harms_naturalness)
     ]  # fmt: skip
     chosen, wanted, severity = int(rng.integers(len(others))), rng.random() < 0.3, float(rng.uniform(0.1, 1))

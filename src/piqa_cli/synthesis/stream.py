@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -62,12 +62,13 @@ def make_sample(
     family: str | None = None,
     severity: float | None = None,
     clean: bool = False,
+    without: Collection[str] = (),
 ) -> Sample:
     """The sample of that number; the same arguments give the same bytes.
 
     `size` is a side, or (height, width), in pixels. `kinds` gives the proportion of each kind; a given `family`
     or `severity` makes the sample a local edit. `clean` leaves out drift and nuisances: nothing changes outside
-    the mask then.
+    the mask then. Families named in `without` have no part in any sample.
     """
     height_width = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng((seed, 1))
@@ -78,7 +79,7 @@ def make_sample(
         return _finish(_unedited(library, rng, seed, height_width, split, kind), clean)
     drawn = 0.0 if rng.random() < 0.2 else float(rng.uniform(0.05, 1))
     amount = drawn if severity is None else severity
-    scene, edited = draw_scene(library, seed, height_width, split, family=family, least=amount)
+    scene, edited = draw_scene(library, seed, height_width, split, family=family, least=amount, without=without)
     return _finish(_local(scene, edited, amount, seed, clean), clean)
 
 
@@ -91,13 +92,14 @@ def make_severity_pair(
     family: str | None = None,
     severities: tuple[float, float] | None = None,
     clean: bool = False,
+    without: Collection[str] = (),
 ) -> tuple[Sample, Sample]:
     """(better, worse): one photo, mask, edit and set of nuisances at two severities at least 0.2 apart."""
     height_width = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng((seed, 2))
     low = 0.0 if rng.random() < 0.25 else float(rng.uniform(0.05, 0.8))
     low, high = sorted(severities) if severities is not None else (low, float(rng.uniform(low + 0.2, 1)))
-    scene, edited = draw_scene(library, seed, height_width, split, family=family, least=low)
+    scene, edited = draw_scene(library, seed, height_width, split, family=family, least=low, without=without)
     better = _local(scene, edited, low, seed, clean)
     worse = _local(scene, scene.render(high), high, seed, clean)
     return _finish(better, clean), _finish(worse, clean)

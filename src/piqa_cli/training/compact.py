@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,6 +21,7 @@ from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import CompactModel
 from piqa_cli.compact.weights_file import save_model
 from piqa_cli.errors import UsageError
+from piqa_cli.training.cases import single_thread
 from piqa_cli.training.loop import Plan, finished_steps, fit
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.stages import STAGES, Task
@@ -46,14 +46,14 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     for number, stage in enumerate(STAGES):
         torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
-        plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline)
+        plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline, slow=stage.slow)
         checkpoint = out / f"{stage.name}.safetensors"
         chosen = stage.name in settings.stages
         if chosen and finished_steps(checkpoint) < plan.steps:
             data = stage.open_data(model, settings)
             model.train()
             task = stage.open_task(model, settings)
-            batches = _batches(data, settings.batch_size or stage.batch_size)
+            batches = _batches(data, settings.batch_size or stage.batch_size, stage.workers)
             finished = fit(plan, task.parameters_of(), _Step(task), batches, out, report)
         else:
             _restore(model, checkpoint)
@@ -73,7 +73,7 @@ def _restore(model: CompactModel, checkpoint: Path) -> None:
     """What a stage learnt before, where it ran before."""
     if checkpoint.is_file():
         weights = {k.removeprefix("model."): v for k, v in load_file(checkpoint).items() if k.startswith("model.")}
-        prefix = "quality." if checkpoint.stem == "score" else ""
+        prefix = "quality." if checkpoint.stem in ("score", "explain") else ""
         known = model.state_dict()
         model.load_state_dict({f"{prefix}{k}": v for k, v in weights.items() if f"{prefix}{k}" in known}, strict=False)
 
@@ -125,11 +125,9 @@ class _Step:
             return self.task.losses(batch)
 
 
-def _single_thread(_: int) -> None:
-    cv2.setNumThreads(1)
-
-
-def _batches(data: Dataset[dict[str, Tensor]], size: int) -> Callable[[int, int], Iterator[dict[str, Tensor]]]:
+def _batches(
+    data: Dataset[dict[str, Tensor]], size: int, workers: int
+) -> Callable[[int, int], Iterator[dict[str, Tensor]]]:
     """Batches of the steps asked for; item i of the data always is the same, whatever the number of workers."""
 
     def iterate(first: int, last: int) -> Iterator[dict[str, Tensor]]:
@@ -137,11 +135,11 @@ def _batches(data: Dataset[dict[str, Tensor]], size: int) -> Callable[[int, int]
             data,
             batch_size=size,
             sampler=range(first * size, last * size),
-            num_workers=2,
+            num_workers=workers,
             # A forked worker would inherit OpenCV's thread pool without its threads, and wait for them for ever.
-            multiprocessing_context="spawn",
-            worker_init_fn=_single_thread,
-            prefetch_factor=6,
+            multiprocessing_context="spawn" if workers else None,
+            worker_init_fn=single_thread,
+            prefetch_factor=6 if workers else None,
         )
 
     return iterate

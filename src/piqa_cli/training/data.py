@@ -63,9 +63,11 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
     """Pairs for grounding: synthetic edits, and a share of real ones."""
 
     def __init__(
-        self, library: PhotoLibrary, edits: Sequence[RatedEdit], size: int, seed: int, *, real_share: float = 0.35
-    ) -> None:
+        self, library: PhotoLibrary, edits: Sequence[RatedEdit], size: int, seed: int, *, real_share: float = 0.35,
+        leave_out: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.library, self.size, self.seed, self.real_share = library, size, seed, real_share
+        self.leave_out = leave_out
         self.masked = [edit for edit in edits if edit.mask is not None]
         self.unmasked = [edit for edit in edits if edit.mask is None]
 
@@ -89,7 +91,7 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
         }
 
     def _synthetic(self, index: int) -> Framed:
-        sample = make_sample(self.library, self.seed * 1_000_003 + index, self.size, "train")
+        sample = make_sample(self.library, self.seed * 1_000_003 + index, self.size, "train", without=self.leave_out)
         kind = KINDS.index(str(sample.kind))
         # Where the whole picture changed, or is another one, there is no outline to learn.
         weight = np.full(sample.mask.shape, KINDS[kind] in ("no_change", "local_edit"), np.uint8)

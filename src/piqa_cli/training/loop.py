@@ -23,6 +23,7 @@ from piqa_cli.errors import ModelError
 
 Losses = dict[str, Tensor]
 CHECKPOINT_SECONDS = 60.0
+_SLOW_SHARE = 1 / 3
 
 
 class StepFunction(Protocol):
@@ -42,6 +43,7 @@ class Plan:
     learning_rate: float
     weight_decay: float = 0.02
     warmup: float = 0.05
+    slow: str = ""  # parameters under this name learn at a third of the rate: they start from what they know
     deadline: float | None = None  # time.monotonic() at which to stop with a checkpoint
 
     def rate(self, step: int) -> float:
@@ -116,14 +118,14 @@ def fit(
         report: takes a line for the person who waits.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+    optimiser = torch.optim.AdamW(_groups(plan, module), plan.learning_rate, weight_decay=plan.weight_decay)
     checkpoint = Checkpoint(folder / f"{plan.name}.safetensors", module, optimiser)
     first = checkpoint.load()
     saved = started = time.monotonic()
     averages: dict[str, float] = {}
     for step, batch in enumerate(batches(first, plan.steps), start=first):
         for group in optimiser.param_groups:
-            group["lr"] = plan.rate(step)
+            group["lr"] = plan.rate(step) * group["share"]
         losses = step_function(batch)
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -142,6 +144,14 @@ def fit(
             report(f"{plan.name}: out of time after step {step + 1} of {plan.steps}; --resume goes on")
             return step + 1 == plan.steps
     return True
+
+
+def _groups(plan: Plan, module: nn.Module) -> list[dict[str, object]]:
+    """Parameters that learn, the slow ones apart."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    slow = [p for name, p in named if plan.slow and name.startswith(plan.slow)]
+    fast = [p for name, p in named if not (plan.slow and name.startswith(plan.slow))]
+    return [{"params": part, "share": share} for part, share in ((fast, 1.0), (slow, _SLOW_SHARE)) if part]
 
 
 def _log(

@@ -43,18 +43,20 @@ def soft_levels(values: Tensor, bins: int, low: float = 1.0, high: float = 5.0) 
     return target
 
 
-def level_loss(logits: Tensor, values: Tensor) -> Tensor:
+def level_loss(logits: Tensor, values: Tensor, weight: Tensor) -> Tensor:
     """Squared earth mover's distance to the two-point target plus cross-entropy; NaN values do not count.
 
     The distance (Hou et al. 2016) knows that 4 is nearer to 5 than 2 is; the entropy term keeps the spread honest.
+    `weight`: N, of each value.
     """
     known = ~torch.isnan(values)
     if not bool(known.any()):
         return logits.sum() * 0
-    logits, target = logits[known], soft_levels(values[known], logits.shape[1])
+    logits, weight = logits[known].float(), weight[known]
+    target = soft_levels(values[known], logits.shape[1])
     distance = (logits.softmax(1).cumsum(1) - target.cumsum(1)).square().sum(1)
     cross = -(target * logits.log_softmax(1)).sum(1)
-    return (distance + 0.1 * cross).mean()
+    return ((distance + 0.1 * cross) * weight).sum() / weight.sum()
 
 
 def moments(logits: Tensor, low: float = 1.0, high: float = 5.0) -> tuple[Tensor, Tensor]:

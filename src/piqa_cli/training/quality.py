@@ -1,14 +1,15 @@
-"""The score stage: order from synthetic severity, the scale from rated real edits.
+"""The score and explain stages: order from synthetic severity, the scale from ratings of real and of made edits.
 
-The encoder and the change decoder stand still here, so every real edit is grounded once, by the network
-itself, and the quality branch meets the regions that it will meet at work.
+What the quality branch reads of the change decoder is computed once, before the first step (`cases`), so that both
+stages meet the regions that they will meet at work, and neither can undo what grounding has learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,207 +17,234 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from piqa_cli.compact.framing import Crop, crop_region, open_frame
-from piqa_cli.compact.grounding import ground_frame
-from piqa_cli.compact.network import FAULTS, CompactModel, Judged, drift
-from piqa_cli.synthesis import PhotoLibrary, Sample, make_severity_pair
-from piqa_cli.training.data import reencoded, to_tensor
-from piqa_cli.training.edits import RatedEdit, load_mask, load_rgb
-from piqa_cli.training.losses import fidelity_loss, level_loss, steady_loss
+from piqa_cli.compact.network import CompactModel, Judged
+from piqa_cli.synthesis import FAMILIES
+from piqa_cli.training.cases import F32, WIDER, Cases
+from piqa_cli.training.data import U8, reencoded, to_tensor
+from piqa_cli.training.losses import fidelity_loss, level_loss, moments, steady_loss
 
-U8 = NDArray[np.uint8]
 Batch = dict[str, Tensor]
-_SYNTHETIC_SIDE = 320
-_REAL_PER_ITEM = 6
+_REAL, _RATED, _TWINS = 8, 2, 3  # rows of a hand: rated real edits, rated made ones, pairs of versions of one family
+_TOLD_APART = 0.4  # ratings closer than this are not put in order
+_WORSE = 0.15  # nor severities of two edits closer than this
+_SWAPPED, _SWAPPED_BELOW, _UNTOUCHED = 0.1, 3.4, 4.5
+_NAMED = 0.15  # severity from which a fault has to be named
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RatedCrop:
-    """A rated edit as the quality branch sees it: crop, pooled drift (3C and 15 numbers), and the ratings."""
+@dataclass(frozen=True, slots=True)
+class Deck:
+    """What hands are dealt from: `made` as neighbouring rows (better, worse); any but `real` may be empty."""
 
-    crop: Crop
-    change: NDArray[np.float32]
-    pixels: NDArray[np.float32]
-    ratings: tuple[float, float, float]  # harmony, naturalness, preservation
+    real: Cases
+    rated: Cases | None
+    made: Cases | None
 
-
-@torch.inference_mode()
-def rated_crops(model: CompactModel, edits: Sequence[RatedEdit]) -> list[RatedCrop]:
-    """Grounds every edit with the network as it is; a known mask stands for half of those that have one."""
-    model.train(False)
-    answer = []
-    for index, edit in enumerate(edits):
-        source, edited = load_rgb(edit.source), load_rgb(edit.edited)
-        frame = open_frame(
-            source, edited, source_size=(source.shape[0], source.shape[1]),
-            edited_size=(edited.shape[0], edited.shape[1]), exclude=None,
-        )  # fmt: skip
-        known = None
-        if edit.mask is not None and index % 2:
-            known = load_mask(edit.mask, frame.size)
-        mask, (change, pixels) = ground_frame(model, frame, known)
-        crop = crop_region(frame, mask, model.config.crop_side)
-        answer.append(
-            RatedCrop(crop, change[0].numpy(), pixels[0].numpy(), (edit.harmony, edit.naturalness, edit.preserved))
-        )
-    return answer
+    def with_opinions(self) -> Deck:
+        """Made edits with the ratings that rated ones of their family, severity and area get on average."""
+        if self.rated is None or self.made is None or not len(self.rated):
+            return self
+        return replace(self, made=replace(self.made, ratings=infer_ratings(self.rated, self.made)))
 
 
-class QualityItems(Dataset[Batch]):
-    """Six rated real edits and a pair of synthetic ones (better, worse) per item."""
+def infer_ratings(rated: Cases, made: Cases) -> F32:
+    """Ratings of made edits from their recipes, N x 3: a ridge regression fitted to the rated ones."""
+    x = _recipe(rated)
+    penalty = np.diag([0.0, *np.ones(x.shape[1] - 1)])
+    weights = np.linalg.solve(x.T @ x + penalty, x.T @ rated.ratings)
+    return np.clip(_recipe(made) @ weights, 1, 5).astype(np.float32)
 
-    def __init__(self, library: PhotoLibrary, rated: Sequence[RatedCrop], side: int, seed: int) -> None:
-        self.library, self.rated, self.side, self.seed = library, rated, side, seed
+
+def _recipe(cases: Cases) -> NDArray[np.float64]:
+    """What the recipe says, N x P: 1; severities and area; the family, alone and times the severities."""
+    family = np.eye(len(FAMILIES))[cases.family]
+    severities, area = cases.severities.astype(np.float64), np.log(cases.area + 1e-3)
+    worst = severities[:, :2].max(1)
+    parts = [np.ones((len(cases), 1)), severities, worst[:, None], area[:, None], family, family * worst[:, None]]
+    return np.concatenate(parts, 1)
+
+
+class Hands(Dataset[Batch]):
+    """Hands of cases: item i is a pure function of seed and i.
+
+    Every array of a hand has a row a case. `source`, `edited`: 3 x S x S uint8; `mask`: 1 x S x S; `area`: 1; the
+    rest as in `Cases`. `sure`: 1 where the ratings were given, less where they were inferred from severity.
+    """
+
+    def __init__(self, deck: Deck, side: int, seed: int, *, inferred: float = 0.3) -> None:
+        self.deck, self.side, self.seed, self.inferred = deck, side, seed, inferred
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
-        real = [self._real(self.rated[int(rng.integers(len(self.rated)))], rng) for _ in range(_REAL_PER_ITEM)]
-        samples = make_severity_pair(self.library, self.seed * 1_000_003 + index, _SYNTHETIC_SIDE, "train")
-        made = [_synthetic(sample, self.side) for sample in samples]
-        return {key: torch.stack([item[key] for item in real]) for key in real[0]} | {
-            f"made_{key}": torch.stack([item[key] for item in made]) for key in made[0]
-        }
+        rows = [self._row(self.deck.real, int(i), rng) for i in rng.integers(len(self.deck.real), size=_REAL)]
+        if self.deck.rated is not None:
+            rows += [self._row(self.deck.rated, int(i), rng) for i in rng.integers(len(self.deck.rated), size=_RATED)]
+        if self.deck.made is not None:
+            rows += [self._row(self.deck.made, i, rng, self.inferred) for i in self._versions(self.deck.made, rng)]
+        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
-    def _real(self, item: RatedCrop, rng: np.random.Generator) -> Batch:
-        source, edited, mask = item.crop.source, item.crop.edited, item.crop.mask
-        if rng.random() < 0.5:
-            source, edited, mask = source[:, ::-1], edited[:, ::-1], mask[:, ::-1]
-        # A re-encoding of the file must not move the scores; the rating stays the same.
-        if rng.random() < 0.3:
+    def _versions(self, made: Cases, rng: np.random.Generator) -> list[int]:
+        """Three edits of one family, each at both severities."""
+        families = np.unique(made.family)
+        better = np.flatnonzero(made.family == families[int(rng.integers(len(families)))])[::2]
+        return [row for first in rng.choice(better, _TWINS).tolist() for row in (first, first + 1)]
+
+    def _row(self, cases: Cases, index: int, rng: np.random.Generator, sure: float = 1.0) -> Batch:
+        source, edited, mask = self._window((cases.source[index], cases.edited[index], cases.mask[index]), rng)
+        ratings = cases.ratings[index].copy()
+        real = cases.family[index] < 0
+        if real and ratings[1] < _SWAPPED_BELOW and rng.random() < _SWAPPED:
+            # The photo as an edit of the edit: as large a change, yet nothing wrong with it.
+            source, edited = edited, source
+            ratings[:] = (_UNTOUCHED, _UNTOUCHED, np.nan)
+        elif rng.random() < 0.3:  # a re-encoding must not move the scores
             edited = reencoded(np.ascontiguousarray(edited), rng)
-        return _crop_tensors(source, edited, mask, item.crop.area) | {
-            "change": torch.tensor(item.change),
-            "pixels": torch.tensor(item.pixels),
-            "ratings": torch.tensor(item.ratings),
+        return {
+            "source": to_tensor(source),
+            "edited": to_tensor(edited),
+            "mask": torch.from_numpy(np.array(mask, np.float32) / 255)[None],
+            "area": torch.tensor([cases.area[index]]),
+            "inside": torch.from_numpy(cases.inside[index]),
+            "outside": torch.from_numpy(cases.outside[index]),
+            "ratings": torch.from_numpy(ratings),
+            "severities": torch.from_numpy(cases.severities[index]),
+            "faults": torch.from_numpy(cases.faults[index]),
+            "family": torch.tensor(cases.family[index]),
+            "sure": torch.tensor(sure),
         }
 
+    def _window(self, pictures: tuple[U8, U8, U8], rng: np.random.Generator) -> list[U8]:
+        wide = pictures[0].shape[0]
+        side = int(rng.uniform(0.92 / WIDER, 1.0) * wide)
+        y, x = (int(v) for v in rng.integers(0, wide - side + 1, size=2))
+        flip = rng.random() < 0.5
 
-def _crop_tensors(source: U8, edited: U8, mask: NDArray[np.float32], area: float) -> Batch:
-    return {
-        "source": to_tensor(source),
-        "edited": to_tensor(edited),
-        "mask": torch.from_numpy(np.array(mask, np.float32))[None],
-        "area": torch.tensor([area], dtype=torch.float32),
-    }
+        def seen(picture: U8) -> U8:
+            part = cv2.resize(picture[y : y + side, x : x + side], (self.side, self.side), interpolation=cv2.INTER_AREA)
+            return np.ascontiguousarray(part[:, ::-1] if flip else part, np.uint8)
+
+        return [seen(picture) for picture in pictures]
 
 
-def _synthetic(sample: Sample, side: int) -> Batch:
-    """The sample's crop for harmony and naturalness, and the whole of it, smaller, for preservation."""
-    size = (sample.edited.shape[0], sample.edited.shape[1])
-    frame = open_frame(sample.source, sample.edited, source_size=size, edited_size=size, exclude=None)
-    crop = crop_region(frame, sample.mask, side)
-    faults = dict(sample.faults)
-    return _crop_tensors(crop.source, crop.edited, crop.mask, crop.area) | {
-        "whole_source": to_tensor(frame.source),
-        "whole_edited": to_tensor(frame.edited),
-        "whole_mask": torch.from_numpy(np.array(sample.mask, np.float32))[None],
-        "faults": torch.tensor([faults.get(fault, 0.0) for fault in FAULTS]),
-        "severities": torch.tensor([sample.harmony_severity, sample.naturalness_severity, sample.drift_severity]),
-    }
+class QualityTask:
+    """Trains the quality branch: all of it (score), or only the parts that name and place faults (explain)."""
+
+    def __init__(self, model: CompactModel, stage: Literal["score", "explain"]) -> None:
+        self.model, self.stage = model, stage
+        self.quality: nn.Module = model.quality
+        if stage == "score":
+            model.quality.encoder.load_state_dict(model.encoder.state_dict())
+            self.quality.train().requires_grad_(True)
+        else:
+            self.quality.eval().requires_grad_(False)
+            for part in model.quality.explaining():
+                part.train().requires_grad_(True)
+
+    def parameters_of(self) -> nn.Module:
+        """The quality branch."""
+        return self.quality
+
+    def losses(self, batch: Batch) -> Batch:
+        """The items of `Hands`, batched: N x rows of everything."""
+        flat = {key: value.flatten(0, 1) for key, value in batch.items()}
+        summary = flat["inside"], flat["outside"]
+        judged = self.model.judge(_rgb(flat["source"]), _rgb(flat["edited"]), flat["mask"], flat["area"], summary)
+        named = {"faults": _fault_loss(judged.faults, flat["faults"]), "artefacts": 0.3 * _artefact_loss(judged, flat)}
+        if self.stage == "explain":
+            return named
+        return _score_losses(judged, flat) | {key: 0.5 * value for key, value in named.items()}
 
 
 def _rgb(pictures: Tensor) -> Tensor:
     return pictures.float().div(255).contiguous(memory_format=torch.channels_last)
 
 
-class QualityTask:
-    """Trains the quality branch alone."""
-
-    def __init__(self, model: CompactModel) -> None:
-        self.model = model
-        for part in (model.encoder, model.decoder):
-            part.eval().requires_grad_(False)
-
-    def parameters_of(self) -> nn.Module:
-        """The quality branch."""
-        quality: nn.Module = self.model.quality
-        return quality
-
-    def losses(self, batch: Batch) -> Batch:
-        """The items of `QualityItems`, batched: N x 6 of what is real, N x 2 of what was made."""
-        flat = {key: value.flatten(0, 1) for key, value in batch.items()}
-        real, made = self._judge(flat)
-        heads = (real.harmony, real.naturalness, real.preservation)
-        ratings = flat["ratings"]
-        losses = {
-            f"level_{name}": level_loss(logits, ratings[:, k])
-            for k, (name, logits) in enumerate(zip(("h", "n", "p"), heads, strict=True))
-        }
-        losses["order_real"] = 3 * torch.stack([_order(h, -ratings[:, k], 0.4) for k, h in enumerate(heads)]).mean()
-        losses |= _severity_losses(made, flat["made_severities"])
-        losses["faults"] = F.binary_cross_entropy_with_logits(made.faults.float(), flat["made_faults"])
-        # Where the edit is worst is not known, only how bad it is: spread over the region.
-        target = F.adaptive_avg_pool2d(flat["made_mask"], (made.artefacts.shape[-2], made.artefacts.shape[-1]))
-        target = target * flat["made_severities"][:, 1, None, None, None]
-        losses["artefacts"] = 0.3 * F.binary_cross_entropy_with_logits(made.artefacts.float(), target)
-        return losses
-
-    def _judge(self, flat: Batch) -> tuple[Judged, Judged]:
-        """Real and made edits in one pass, so that normalisation sees what it will see of both."""
-        joined = {key: torch.cat([flat[key], flat[f"made_{key}"]]) for key in ("source", "edited", "mask", "area")}
-        change, pixels = self._outside(flat)
-        outside = torch.cat([flat["change"], change]), torch.cat([flat["pixels"], pixels])
-        source, edited = _rgb(joined["source"]), _rgb(joined["edited"])
-        judged = self.model.judge(source, edited, joined["mask"], joined["area"], outside)
-        count = len(flat["source"])
-        return _rows(judged, slice(None, count)), _rows(judged, slice(count, None))
-
-    @torch.no_grad()
-    def _outside(self, flat: Batch) -> tuple[Tensor, Tensor]:
-        grounded, evidence = self.model.ground(_rgb(flat["made_whole_source"]), _rgb(flat["made_whole_edited"]))
-        return drift(grounded, evidence, F.avg_pool2d(flat["made_whole_mask"], 2))
-
-
-def _rows(judged: Judged, rows: slice) -> Judged:
-    return Judged(**{field.name: getattr(judged, field.name)[rows] for field in fields(Judged)})
-
-
-def _severity_losses(made: Judged, severities: Tensor) -> Batch:
-    """Rows come as (better, worse) of one edit: severity decides the order, and only of what it harms."""
+def _score_losses(judged: Judged, flat: Batch) -> Batch:
     losses: Batch = {}
-    for k, (name, logits) in enumerate((("h", made.harmony), ("n", made.naturalness))):
-        pair, amounts = logits.view(-1, 2, logits.shape[1]), severities[:, k].view(-1, 2)
-        harmed = amounts[:, 1] - amounts[:, 0] > 0.05
-        if bool(harmed.any()):
-            losses[f"order_{name}"] = 2 * fidelity_loss(pair[harmed, 0], pair[harmed, 1])
-        if bool((~harmed).any()):
-            losses[f"steady_{name}"] = 0.3 * steady_loss(pair[~harmed, 0], pair[~harmed, 1])
-    losses["order_p"] = 0.5 * _order(made.preservation, severities[:, 2], 0.25)
+    given, made = flat["sure"] >= 1, flat["family"] >= 0
+    alike = made[:, None] & made[None, :] & (flat["family"][:, None] == flat["family"][None, :])
+    heads = ((judged.harmony, "h"), (judged.naturalness, "n"), (judged.preservation, "p"))
+    for k, (logits, name) in enumerate(heads):
+        ratings, badness = flat["ratings"][:, k], flat["severities"][:, k]
+        losses[f"level_{name}"] = level_loss(logits, ratings, flat["sure"])
+        rated = given[:, None] & given[None, :]
+        losses[f"order_{name}"] = 2 * _order(logits, -ratings, rated, _TOLD_APART)
+        losses[f"severity_{name}"] = 2 * _order(logits, badness, alike if k < 2 else made[:, None] & made, _WORSE)
+    twins = torch.nonzero(made & ~given).flatten().view(-1, 2)
+    for k in (0, 1):
+        same = (flat["severities"][twins[:, 0], k] - flat["severities"][twins[:, 1], k]).abs() < 0.05
+        if bool(same.any()):
+            pair = twins[same]
+            losses[f"steady_{heads[k][1]}"] = 0.3 * steady_loss(heads[k][0][pair[:, 0]], heads[k][0][pair[:, 1]])
     return losses
 
 
-def _order(logits: Tensor, badness: Tensor, margin: float) -> Tensor:
-    """Fidelity ranking over all pairs of a batch whose badness (N) differs by more than the margin."""
-    better, worse = torch.nonzero(badness[None, :] - badness[:, None] > margin, as_tuple=True)
+def _order(logits: Tensor, badness: Tensor, comparable: Tensor, margin: float) -> Tensor:
+    """Fidelity ranking over the comparable (N x N) pairs whose badness (N, NaN: unknown) differs by the margin."""
+    apart = badness[None, :] - badness[:, None] > margin  # NaN compares false
+    better, worse = torch.nonzero(apart & comparable, as_tuple=True)
     return fidelity_loss(logits[better], logits[worse]) if len(better) else logits.sum() * 0
 
 
+def _fault_loss(logits: Tensor, faults: Tensor) -> Tensor:
+    """Severity of each known fault, and which is the main one: N x 12 logits, N x 12 severities or NaN."""
+    logits, known = logits.float(), ~torch.isnan(faults)
+    amounts = torch.nan_to_num(faults)
+    each = F.binary_cross_entropy_with_logits(logits, amounts, reduction="none")
+    main = amounts * (amounts >= amounts.amax(1, keepdim=True) - 1e-6) * (amounts >= _NAMED)
+    has = main.sum(1) > 0
+    share = main / main.sum(1, keepdim=True).clamp_min(1e-6)
+    which = -(share * logits.log_softmax(1)).sum(1)
+    sure = torch.where(known.all(1), 1.0, 0.3)  # a remark names what it likes, a recipe names all
+    return (each * known).sum() / known.sum().clamp_min(1) + 0.3 * (which * has * sure).sum() / has.sum().clamp_min(1)
+
+
+def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:
+    """Where an edit is worst is not known, only how bad it is: spread over the region."""
+    size = judged.artefacts.shape[-2], judged.artefacts.shape[-1]
+    by_rating = ((4.6 - flat["ratings"][:, 1]) / 3.6).clamp(0, 1)
+    badness = torch.where(flat["family"] >= 0, flat["severities"][:, :2].amax(1), by_rating)
+    target = F.adaptive_avg_pool2d(flat["mask"], size) * torch.nan_to_num(badness)[:, None, None, None]
+    return F.binary_cross_entropy_with_logits(judged.artefacts.float(), target)
+
+
 @torch.inference_mode()
-def calibrate(model: CompactModel, rated: Sequence[RatedCrop]) -> tuple[float, float, float]:
-    """Temperatures at which the 80 % intervals hold 80 % of held-out ratings: harmony, naturalness, preservation."""
+def judge_cases(model: CompactModel, cases: Cases, batch: int = 32) -> Judged:
+    """The network's answers for cases as they are, without random windows."""
     model.train(False)
-    rows: list[list[Tensor]] = [[], [], []]
-    for item in rated:
-        tensors = _crop_tensors(item.crop.source, item.crop.edited, item.crop.mask, item.crop.area)
-        judged = model.judge(
-            _rgb(tensors["source"][None]), _rgb(tensors["edited"][None]), tensors["mask"][None],
-            tensors["area"][None], (torch.tensor(item.change)[None], torch.tensor(item.pixels)[None]),
-        )  # fmt: skip
-        for row, logits in zip(rows, (judged.harmony, judged.naturalness, judged.preservation), strict=True):
-            row.append(logits.float())
-    ratings = torch.tensor([item.ratings for item in rated])
-    found = [_temperature(torch.cat(row), ratings[:, k]) for k, row in enumerate(rows)]
+    side = model.config.crop_side
+    margin = (cases.source.shape[1] - side) // 2
+    middle = slice(margin, margin + side)
+    parts = []
+    for start in range(0, len(cases), batch):
+        rows = slice(start, start + batch)
+        source, edited, mask = (
+            torch.from_numpy(array[rows, middle, middle]) for array in (cases.source, cases.edited, cases.mask)
+        )
+        area, inside, outside = (torch.from_numpy(array[rows]) for array in (cases.area, cases.inside, cases.outside))
+        pictures = [_rgb(picture.permute(0, 3, 1, 2)) for picture in (source, edited)]
+        judged = model.judge(pictures[0], pictures[1], mask.float().div(255)[:, None], area[:, None], (inside, outside))
+        parts.append(judged)
+    return Judged(**{f.name: torch.cat([getattr(part, f.name) for part in parts]).float() for f in fields(Judged)})
+
+
+def calibrate(model: CompactModel, held_out: list[Cases]) -> tuple[float, float, float]:
+    """Temperatures at which the 80 % intervals hold 80 % of held-out ratings: harmony, naturalness, preservation."""
+    judged = [judge_cases(model, cases) for cases in held_out]
+    ratings = torch.cat([torch.from_numpy(cases.ratings) for cases in held_out])
+    found = [
+        _temperature(torch.cat([getattr(part, name) for part in judged]), ratings[:, k])
+        for k, name in enumerate(("harmony", "naturalness", "preservation"))
+    ]
     return found[0], found[1], found[2]
 
 
 def _temperature(logits: Tensor, truth: Tensor) -> float:
-    levels = torch.linspace(1, 5, logits.shape[1])
+    known = ~torch.isnan(truth)
+    logits, truth = logits[known], truth[known]
 
     def coverage(temperature: float) -> float:
-        p = (logits / temperature).softmax(1)
-        mean = (p * levels).sum(1)
-        spread = 1.2816 * ((p * levels.square()).sum(1) - mean.square()).clamp_min(0).sqrt()
-        return float(((truth - mean).abs() <= spread).float().mean())
+        mean, variance = moments(logits / temperature)
+        return float(((truth - mean).abs() <= 1.2816 * variance.clamp_min(0).sqrt()).float().mean())
 
     candidates: list[float] = np.geomspace(0.2, 5, 81).tolist()
     return min(candidates, key=lambda t: abs(coverage(t) - 0.8))

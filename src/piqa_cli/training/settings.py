@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STAGES = ("encode", "ground", "score")
+STAGES = ("encode", "ground", "score", "explain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class TrainSettings:
         minutes: stop after this long, with a checkpoint; None runs to the last step.
         resume: go on from the checkpoint in `out`.
         overwrite: begin anew although `out` holds a run.
+        leave_out: edit families that no stage may see, to measure what it makes of one it has never seen.
         threads: of the numeric libraries; None leaves them their own choice.
     """
 
@@ -39,4 +40,5 @@ class TrainSettings:
     minutes: float | None = None
     resume: bool = False
     overwrite: bool = False
+    leave_out: tuple[str, ...] = ()
     threads: int | None = None

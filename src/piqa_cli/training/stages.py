@@ -2,7 +2,8 @@
 
 encode   the encoder imitates two ImageNet networks on photos           (stage 0, before the paper's three)
 ground   encoder and change decoder find the edit and its kind
-score    the quality branch learns order from severity, and the scale from rated real edits
+score    the quality branch learns order from severity, and the scale from rated edits, real and made
+explain  its last layers learn to name the main fault, how bad each is, and where
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,18 @@ from torch.utils.data import Dataset
 
 from piqa_cli.compact.network import CompactModel
 from piqa_cli.errors import UsageError
-from piqa_cli.synthesis.photos import PhotoLibrary
+from piqa_cli.synthesis import FAMILIES
+from piqa_cli.synthesis.photos import PhotoLibrary, split_of
+from piqa_cli.training.cases import Cases, made_cases, rated_cases, real_cases
 from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
 from piqa_cli.training.losses import change_loss
-from piqa_cli.training.quality import QualityItems, QualityTask, calibrate, rated_crops
+from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
+from piqa_cli.training.ratings import read_ratings, reproducible
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.teachers import Distillation
+
+_MADE_EACH = 200  # synthetic edits of every family for the score and explain stages
 
 
 class Task(Protocol):
@@ -51,6 +57,8 @@ class Stage:
     open_data: Callable[[CompactModel, TrainSettings], Dataset[dict[str, Tensor]]]
     open_task: Callable[[CompactModel, TrainSettings], Task]
     finish: Callable[[CompactModel, TrainSettings], None] | None = None
+    slow: str = ""  # parameters under this name learn slowly
+    workers: int = 0  # processes that make items; none where they lie in memory
 
 
 def _required(value: str | None, flag: str, stage: str) -> Path:
@@ -106,7 +114,9 @@ class GroundTask:
 
 
 def _photo_crops(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
-    files = [str(p) for p in sorted(Path(settings.photos).iterdir()) if p.suffix in (".jpg", ".png", ".webp")]
+    """Every picture but the photos held out for the test, so that no figure is flattered by this stage."""
+    photos = [p for p in sorted(Path(settings.photos).iterdir()) if p.suffix in (".jpg", ".png", ".webp")]
+    files = [str(photo) for photo in photos if split_of(photo.name) != "test"]
     if settings.pairs is not None:
         for edit in read_edits(Path(settings.pairs)):
             files += [str(edit.source), str(edit.edited)]
@@ -116,23 +126,54 @@ def _photo_crops(model: CompactModel, settings: TrainSettings) -> Dataset[dict[s
 def _change_pairs(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
     edits = read_edits(Path(settings.pairs)) if settings.pairs else []
     kept = [edit for edit in edits if edit.split == "train"]
-    return ChangePairs(PhotoLibrary(settings.photos), kept, settings.size, settings.seed)
+    return ChangePairs(PhotoLibrary(settings.photos), kept, settings.size, settings.seed, leave_out=settings.leave_out)
 
 
-def _quality_items(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
-    edits = read_edits(_required(settings.pairs, "--pairs", "score"))
-    rated = rated_crops(model, [edit for edit in edits if edit.split == "train"])
-    return QualityItems(PhotoLibrary(settings.photos), rated, model.config.crop_side, settings.seed)
+def _cases(settings: TrainSettings, name: str, make: Callable[[], Cases]) -> Cases:
+    """Cases, made once a run: what the change decoder says of them no longer changes."""
+    path = Path(settings.out) / f"cases-{name}.safetensors"
+    if not path.is_file():
+        make().save(path)
+    return Cases.load(path)
+
+
+def _real(model: CompactModel, settings: TrainSettings, split: Literal["train", "val"]) -> Cases:
+    edits = [edit for edit in read_edits(_required(settings.pairs, "--pairs", "score")) if edit.split == split]
+    return _cases(settings, f"real-{split}", lambda: real_cases(model, edits))
+
+
+def _rated(model: CompactModel, settings: TrainSettings, split: Literal["train", "val"]) -> Cases | None:
+    rows = reproducible(
+        [row for row in read_ratings((split,)) if row.family not in settings.leave_out], settings.photos
+    )
+    return _cases(settings, f"rated-{split}", lambda: rated_cases(model, settings.photos, rows)) if rows else None
+
+
+def _hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
+    families = [family.name for family in FAMILIES if family.name not in settings.leave_out]
+    each = min(_MADE_EACH, 2 * (settings.steps or _MADE_EACH))  # a run of a few steps needs only a few
+    made = _cases(settings, "made", lambda: made_cases(model, settings.photos, families, each, settings.seed))
+    deck = Deck(_real(model, settings, "train"), _rated(model, settings, "train"), made).with_opinions()
+    return Hands(deck, model.config.crop_side, settings.seed)
 
 
 def _fit_temperatures(model: CompactModel, settings: TrainSettings) -> None:
-    """On the validation groups, which no stage learnt from."""
-    edits = read_edits(_required(settings.pairs, "--pairs", "score"))
-    model.config.temperatures = list(calibrate(model, rated_crops(model, [e for e in edits if e.split == "val"])))
+    """On the validation groups and the validation photos, which no stage learnt from."""
+    held_out = [cases for cases in (_real(model, settings, "val"), _rated(model, settings, "val")) if cases is not None]
+    model.config.temperatures = list(calibrate(model, held_out))
+
+
+def _open_score(model: CompactModel, settings: TrainSettings) -> Task:
+    return QualityTask(model, "score")
+
+
+def _open_explain(model: CompactModel, settings: TrainSettings) -> Task:
+    return QualityTask(model, "explain")
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("encode", 1000, 32, 2e-3, _photo_crops, EncodeTask),
-    Stage("ground", 3000, 8, 1.2e-3, _change_pairs, GroundTask),
-    Stage("score", 800, 4, 2e-3, _quality_items, lambda model, _: QualityTask(model), _fit_temperatures),
+    Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
+    Stage("ground", 1800, 8, 1.2e-3, _change_pairs, GroundTask, workers=2),
+    Stage("score", 1500, 1, 1e-3, _hands, _open_score, _fit_temperatures, slow="encoder."),
+    Stage("explain", 300, 1, 1e-3, _hands, _open_explain),
 )
