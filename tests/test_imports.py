@@ -87,6 +87,7 @@ TENSOR_MODULES = (
     "compact.weights_file",
     "compact.grounding",
     "compact.assessor",
+    "synthesis.painter",
     "training.*",
 )
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piqa_cli.errors import InputError, OutputError
-from piqa_cli.schema import Kind
+from piqa_cli.pairs.manifest import read_manifest
+from piqa_cli.schema import Kind, Pair
 from piqa_cli.synthesis import (
     DEFAULT_KINDS,
     FAMILIES,
@@ -29,6 +30,7 @@ from piqa_cli.synthesis import (
     write_folder,
 )
 from piqa_cli.synthesis.exemplar import fill_hole
+from piqa_cli.synthesis.families import colour
 from piqa_cli.synthesis.masks import LARGEST_AREA, SMALLEST_AREA, draw_mask
 from piqa_cli.synthesis.nuisances import NUISANCES, Motion, draw_motion
 from piqa_cli.synthesis.pixels import membrane, noise_field
@@ -238,6 +240,28 @@ def test_a_hole_is_filled_from_its_surroundings_and_nothing_else_changes() -> No
     assert np.abs(filled - stripes)[hole].mean() < 25
 
 
+def test_a_flawless_painting_is_closer_to_the_hidden_photo_than_a_bad_one(library: PhotoLibrary) -> None:
+    errors = np.zeros(2)
+    for seed in range(8):
+        scene, _ = draw_scene(library, seed, (SIDE, SIDE), "train", family="paint", least=0.3)
+        canvas = replace(scene.canvas, severity=0.0)
+        for column, severity in enumerate((0.0, 1.0)):
+            made = find_family("paint").apply(np.random.default_rng(seed), replace(canvas, severity=severity))
+            errors[column] += np.abs(made.astype(int) - canvas.picture)[canvas.mask].mean()
+    assert errors[0] < errors[1]
+
+
+def test_covariance_transfer_gives_the_region_the_colours_of_the_other_photo(library: PhotoLibrary) -> None:
+    scene, _ = draw_scene(library, 3, (SIDE, SIDE), "train", family="colour", least=0.5)
+    made = colour._covariance(scene.canvas.base.astype(np.float32), scene.canvas)
+    inside, wanted = made[scene.canvas.mask], scene.canvas.donor.reshape(-1, 3).astype(np.float32)
+    assert np.allclose(inside.mean(0), wanted.mean(0), atol=0.1)
+    spread = np.linalg.eigvalsh(np.cov(scene.canvas.base[scene.canvas.mask].T.astype(float)))
+    assert np.array_equal(made[~scene.canvas.mask], scene.canvas.base[~scene.canvas.mask])
+    limits = 2.5**2 * (spread + 1)
+    assert (np.linalg.eigvalsh(np.cov(inside.T)) <= np.maximum(limits, np.linalg.eigvalsh(np.cov(wanted.T)) + 2)).all()
+
+
 def test_the_membrane_keeps_known_values_and_joins_them() -> None:
     ramp = np.repeat(np.arange(64, dtype=np.float32)[None, :, None], 64, 0)
     known = np.ones((64, 64), bool)
@@ -292,6 +316,15 @@ def test_a_written_folder_holds_what_makes_its_samples_again(library: PhotoLibra
         assert row["kind"] == again.kind.value
     with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
         assert sheet.width > 3 * 64
+
+
+def test_the_labels_of_a_written_folder_are_a_manifest(library: PhotoLibrary, tmp_path: Path) -> None:
+    write_folder((make_sample(library, seed, 64, "train") for seed in range(3)), tmp_path / "out")
+    pairs = list(read_manifest(str(tmp_path / "out" / "labels.jsonl")))
+    assert [pair.id for pair in pairs if isinstance(pair, Pair)] == ["000000", "000001", "000002"]
+    for pair in pairs:
+        assert isinstance(pair, Pair)
+        assert all(Path(str(path)).is_file() for path in (pair.source, pair.edited, pair.mask))
 
 
 def test_an_unwritable_folder_is_an_output_error(library: PhotoLibrary, tmp_path: Path) -> None:

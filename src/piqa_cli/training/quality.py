@@ -33,15 +33,15 @@ _NAMED = 0.15  # severity from which a fault has to be named
 
 @dataclass(frozen=True, slots=True)
 class Deck:
-    """What hands are dealt from: `made` as neighbouring rows (better, worse); any but `real` may be empty."""
+    """What hands are dealt from, `made` as neighbouring rows (better, worse); None: that source has no part in it."""
 
-    real: Cases
-    rated: Cases | None
-    made: Cases | None
+    real: Cases | None = None
+    rated: Cases | None = None
+    made: Cases | None = None
 
     def with_opinions(self) -> Deck:
         """Made edits with the ratings that rated ones of their family, severity and area get on average."""
-        if self.rated is None or self.made is None or not len(self.rated):
+        if self.rated is None or self.made is None:
             return self
         return replace(self, made=replace(self.made, ratings=infer_ratings(self.rated, self.made)))
 
@@ -75,9 +75,10 @@ class Hands(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
-        rows = [self._row(self.deck.real, int(i), rng) for i in rng.integers(len(self.deck.real), size=_REAL)]
-        if self.deck.rated is not None:
-            rows += [self._row(self.deck.rated, int(i), rng) for i in rng.integers(len(self.deck.rated), size=_RATED)]
+        rows = []
+        for cases, count in ((self.deck.real, _REAL), (self.deck.rated, _RATED)):
+            if cases is not None:
+                rows += [self._row(cases, i, rng) for i in rng.integers(len(cases), size=count).tolist()]
         if self.deck.made is not None:
             rows += [self._row(self.deck.made, i, rng, self.inferred) for i in self._versions(self.deck.made, rng)]
         return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}

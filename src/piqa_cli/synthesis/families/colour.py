@@ -35,9 +35,24 @@ def _histogram(base: F32, canvas: Canvas) -> F32:
     return made
 
 
+def _covariance(base: F32, canvas: Canvas) -> F32:
+    """Mean and covariance of the region's colours replaced by the donor's (Xiao and Ma 2006, by principal axes)."""
+    values, wanted = base[canvas.mask], to_float(canvas.donor).reshape(-1, 3)
+    if len(values) < 2:
+        return base
+    spreads, axes = np.linalg.eigh(np.cov(values.T) + np.eye(3))
+    wanted_spreads, wanted_axes = np.linalg.eigh(np.cov(wanted.T) + np.eye(3))
+    wanted_axes = wanted_axes * np.where((axes * wanted_axes).sum(0) < 0, -1, 1)  # an axis has no sign of its own
+    gains = np.sqrt(wanted_spreads / spreads).clip(0.4, 2.5)
+    moved = (values - values.mean(0)) @ (axes * gains) @ wanted_axes.T + wanted.mean(0)
+    made = base.copy()
+    made[canvas.mask] = moved
+    return made
+
+
 def _colour(rng: Rng, canvas: Canvas) -> U8:
     base = to_float(canvas.base)
-    kind = int(rng.integers(4))
+    kind = int(rng.integers(5))
     if kind == 0:
         faulty = _temperature(rng, base)
     elif kind == 1:
@@ -45,6 +60,8 @@ def _colour(rng: Rng, canvas: Canvas) -> U8:
     elif kind == 2:
         everywhere = np.ones(canvas.mask.shape, bool)
         faulty = _temperature(rng, match_statistics(base, canvas.mask, to_float(canvas.donor), everywhere, 1.0))
+    elif kind == 3:
+        faulty = _covariance(_temperature(rng, base), canvas)
     else:
         faulty = base + 0.7 * (_histogram(_temperature(rng, base), canvas) - base)
     return canvas.put(base + (np.clip(faulty, 0, 255) - base) * canvas.severity, below=canvas.base)
