@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import common
 from piqa_cli.metrics import srcc
 from piqa_cli.synthesis import FAMILIES, PhotoLibrary, Sample, Split, make_sample
+from piqa_cli.training.edits import load_rgb
 from piqa_cli.training.ratings import COLUMNS
 
 TABLE = Path(__file__).parents[1] / "src" / "piqa_cli" / "training" / "synthetic_ratings.csv"
@@ -65,7 +66,7 @@ def recipes() -> Iterator[Recipe]:
         yield Recipe(number, FAMILIES[number % len(FAMILIES)].name, severity, split)
 
 
-def sheet(source: np.ndarray, edited: np.ndarray) -> Image.Image:
+def sheet(source: NDArray[np.uint8], edited: NDArray[np.uint8]) -> Image.Image:
     """Source left, edited right, each at most `SHOWN` pixels long, a white gap between."""
     pictures = [Image.fromarray(picture) for picture in (source, edited)]
     for picture in pictures:
@@ -104,8 +105,7 @@ def make(data: Path, out: Path, raters: int) -> None:
 def _drawn(item: Recipe | common.RealPair, library: PhotoLibrary) -> tuple[Image.Image, list[str]]:
     """The sheet, and what the key says of it after rater and file."""
     if not isinstance(item, Recipe):
-        pictures = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in (item.source, item.edited)]
-        return sheet(*pictures), [item.id, *[""] * 5]
+        return sheet(load_rgb(item.source), load_rgb(item.edited)), [item.id, *[""] * 5]
     sample = item.make(library)
     numbers = (
         sample.edited.mean(), sample.mask.mean(), sample.harmony_severity, sample.naturalness_severity,
@@ -138,7 +138,11 @@ def collect(data: Path, out: Path) -> None:
     for name in RATED:
         pairs = [(float(a[name]), float(b[name])) for a, b in again if a[name] and b[name]]
         before, after = (np.array(side) for side in zip(*pairs, strict=True))
-        print(f"{name}: {len(pairs)} known, SRCC {srcc(before, after):.2f}, mean {np.mean(after - before):+.2f}")
+        slope, shift = np.polyfit(after, before, 1)
+        print(
+            f"{name}: {len(pairs)} known, SRCC {srcc(before, after):.2f}, mean {np.mean(after - before):+.2f}, "
+            f"known = {slope:.2f} x given {shift:+.2f}"
+        )
 
 
 def _row(recipe: Recipe, entry: dict[str, str], rating: dict[str, str]) -> list[str]:

@@ -140,10 +140,12 @@ def test_missing_ratings_are_an_input_error(tmp_path: Path) -> None:
 def settings(material: Path, out: Path) -> TrainSettings:
     return TrainSettings(
         photos=str(material / "photos"), pairs=str(material / "pairs"), out=str(out),
-        stages=("ground", "score"), steps=2, batch_size=1, size=64, threads=1,
+        stages=("ground", "score", "explain"), steps=2, batch_size=1, size=64, threads=1,
     )  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # three stages, each with worker processes of its own
 def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Path, tmp_path: Path) -> None:
     chosen = settings(material, tmp_path / "run")
     assert train(chosen, lambda line: None)
@@ -162,3 +164,5 @@ def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Pat
     assert train(replace(chosen, resume=True), lambda line: None)
     after = load_file(tmp_path / "run" / "model" / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
+    names = {path.name for path in (tmp_path / "run").glob("cases-*")}
+    assert names == {f"cases-{name}.safetensors" for name in ("made", "real-train", "real-val")}  # nothing rated is here

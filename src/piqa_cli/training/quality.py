@@ -162,21 +162,35 @@ def _rgb(pictures: Tensor) -> Tensor:
 def _score_losses(judged: Judged, flat: Batch) -> Batch:
     losses: Batch = {}
     given, made = flat["sure"] >= 1, flat["family"] >= 0
-    alike = made[:, None] & made[None, :] & (flat["family"][:, None] == flat["family"][None, :])
+    unrated = made & ~given
+    alike = unrated[:, None] & unrated[None, :] & (flat["family"][:, None] == flat["family"][None, :])
+    twins = _twins(unrated)
     heads = ((judged.harmony, "h"), (judged.naturalness, "n"), (judged.preservation, "p"))
     for k, (logits, name) in enumerate(heads):
         ratings, badness = flat["ratings"][:, k], flat["severities"][:, k]
         losses[f"level_{name}"] = level_loss(logits, ratings, flat["sure"])
         rated = given[:, None] & given[None, :]
         losses[f"order_{name}"] = 2 * _order(logits, -ratings, rated, _TOLD_APART)
-        losses[f"severity_{name}"] = 2 * _order(logits, badness, alike if k < 2 else made[:, None] & made, _WORSE)
-    twins = torch.nonzero(made & ~given).flatten().view(-1, 2)
-    for k in (0, 1):
-        same = (flat["severities"][twins[:, 0], k] - flat["severities"][twins[:, 1], k]).abs() < 0.05
-        if bool(same.any()):
-            pair = twins[same]
-            losses[f"steady_{heads[k][1]}"] = 0.3 * steady_loss(heads[k][0][pair[:, 0]], heads[k][0][pair[:, 1]])
+        # What else is in the picture weighs more with a rater than a fault's severity does, so that severity mostly
+        # tells two versions of one edit apart.
+        losses[f"twins_{name}"] = 2 * _order(logits, badness, twins, _WORSE)
+        losses[f"family_{name}"] = 0.5 * _order(logits, badness, alike, _WORSE)
+        losses[f"steady_{name}"] = 0.3 * _steady(logits, badness, twins)
     return losses
+
+
+def _twins(unrated: Tensor) -> Tensor:
+    """N x N, true for the two versions of one made edit, which lie one behind the other."""
+    pairs = torch.nonzero(unrated).flatten().view(-1, 2)
+    together = torch.zeros(len(unrated), len(unrated), dtype=torch.bool)
+    together[pairs[:, 0], pairs[:, 1]] = together[pairs[:, 1], pairs[:, 0]] = True
+    return together
+
+
+def _steady(logits: Tensor, badness: Tensor, twins: Tensor) -> Tensor:
+    """Two versions that differ in a fault of the other dimension only have one score."""
+    a, b = torch.nonzero(twins & ((badness[:, None] - badness[None, :]).abs() < 0.05), as_tuple=True)
+    return steady_loss(logits[a], logits[b]) if len(a) else logits.sum() * 0
 
 
 def _order(logits: Tensor, badness: Tensor, comparable: Tensor, margin: float) -> Tensor:

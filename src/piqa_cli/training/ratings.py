@@ -19,13 +19,17 @@ COLUMNS = (
 
 _PROBES, _SAME_LEVEL = 6, 0.5
 
+# The raters of the sample were a little milder than the judge of the real edits: 40 real edits whose ratings were known
+# lay among their sheets. `scripts/rate_sample.py collect` prints slope and shift from their scale to the judge's.
+_ONTO_JUDGE = {"harmony": (0.93, -0.09), "naturalness": (0.86, -0.01), "preserved": (0.77, 0.52)}
+
 
 @dataclass(frozen=True, slots=True)
 class MadeRating:
     """One rated synthetic edit.
 
     seed, size, split, family, severity: what `synthesis.make_sample` makes it from. level: mean grey value of the
-    edited picture, 0..255, by which a changed recipe is noticed. harmony, naturalness, preserved: the judge's, 1..5.
+    edited picture, 0..255, by which a changed recipe is noticed. harmony, naturalness, preserved: as rated, 1..5.
     """
 
     id: str
@@ -41,12 +45,11 @@ class MadeRating:
 
     @property
     def opinions(self) -> tuple[float, float, float]:
-        """Harmony and naturalness on people's scale, preservation on the judge's."""
-        return (
-            to_opinion(Dimension.HARMONY, self.harmony),
-            to_opinion(Dimension.NATURALNESS, self.naturalness),
-            self.preserved,
+        """Harmony and naturalness on people's scale, preservation on that of the judge of the real edits."""
+        harmony, naturalness, preserved = (
+            min(5.0, max(1.0, slope * getattr(self, name) + shift)) for name, (slope, shift) in _ONTO_JUDGE.items()
         )
+        return to_opinion(Dimension.HARMONY, harmony), to_opinion(Dimension.NATURALNESS, naturalness), preserved
 
     def make(self, library: PhotoLibrary) -> Sample:
         """The pictures, made again."""

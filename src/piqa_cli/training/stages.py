@@ -31,7 +31,7 @@ from piqa_cli.training.ratings import read_ratings, reproducible
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.teachers import Distillation
 
-_MADE_EACH = 200  # synthetic edits of every family for the score and explain stages
+_MADE_EACH = 120  # synthetic edits of every family for the score and explain stages
 
 
 class Task(Protocol):

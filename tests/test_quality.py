@@ -1,0 +1,158 @@
+"""What the score and explain stages learn from: cases, hands of them, and losses that ask for the right order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from piqa_cli.compact.config import CompactConfig
+from piqa_cli.compact.network import FAULTS, CompactModel
+from piqa_cli.schema import Dimension
+from piqa_cli.synthesis import FAMILIES
+from piqa_cli.training.cases import Cases
+from piqa_cli.training.opinion import to_opinion
+from piqa_cli.training.quality import Deck, Hands, QualityTask, _fault_loss, _order, infer_ratings, judge_cases
+from piqa_cli.training.ratings import COLUMNS, read_ratings
+from piqa_cli.training.remarks import faults_in
+
+SIDE, WIDE, SUMMARY = 64, 72, 3 * 8 + 15
+NAN = float("nan")
+
+
+def small() -> CompactModel:
+    torch.manual_seed(0)
+    return CompactModel(
+        CompactConfig(
+            widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1), decoder_widths=(8, 8, 8, 16, 16), quality_width=24,
+            crop_side=SIDE,
+        )
+    )  # fmt: skip
+
+
+def cases(count: int, *, family: int = -1, rated: bool = True) -> Cases:
+    """Rows of noise; made ones as (better, worse) in turn."""
+    rng = np.random.default_rng(count + family)
+    pictures = rng.integers(0, 256, (2, count, WIDE, WIDE, 3), np.uint8)
+    severities = np.full((count, 3), NAN, np.float32)
+    faults = np.full((count, len(FAULTS)), NAN, np.float32)
+    if family >= 0:
+        severities = np.tile(np.float32([[0.1, 0.0, 0.0], [0.9, 0.0, 0.0]]), (count // 2, 1))
+        faults = np.zeros((count, len(FAULTS)), np.float32)
+        faults[:, 0] = severities[:, 0]
+    ratings = rng.uniform(1, 5, (count, 3)) if rated else np.full((count, 3), NAN)
+    return Cases(
+        source=pictures[0], edited=pictures[1], mask=np.full((count, WIDE, WIDE), 255, np.uint8),
+        area=np.full(count, 0.2, np.float32),
+        inside=rng.standard_normal((count, SUMMARY)).astype(np.float32),
+        outside=rng.standard_normal((count, SUMMARY)).astype(np.float32),
+        ratings=ratings.astype(np.float32), severities=severities, faults=faults,
+        family=np.full(count, family, np.int64),
+    )  # fmt: skip
+
+
+def test_cases_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
+    written = cases(4, family=1)
+    written.save(tmp_path / "cases.safetensors")
+    read = Cases.load(tmp_path / "cases.safetensors")
+    assert len(read) == 4
+    np.testing.assert_array_equal(read.edited, written.edited)
+    np.testing.assert_array_equal(read.ratings, written.ratings)
+
+
+def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source() -> None:
+    hands = Hands(Deck(cases(5), cases(4, family=2), cases(6, family=3, rated=False)), SIDE, seed=1)
+    one, again, other = hands[3], hands[3], hands[4]
+    assert all(torch.equal(torch.nan_to_num(one[key]), torch.nan_to_num(again[key])) for key in one)
+    assert not torch.equal(one["source"], other["source"])
+    assert one["source"].shape == (8 + 2 + 6, 3, SIDE, SIDE)
+    assert sorted(one["family"].tolist()) == [-1] * 8 + [2] * 2 + [3] * 6
+    twins = one["severities"][10:, 0].view(3, 2)
+    assert (twins[:, 0] < twins[:, 1]).all()  # better before worse
+
+
+def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
+    bad = cases(1)
+    bad.ratings[:] = (1.5, 1.5, 2.0)
+    hands = Hands(Deck(bad), SIDE, seed=0)
+    rows = [(row["source"], row["edited"], row["ratings"]) for row in map(hands.__getitem__, range(12))]
+    ratings = torch.cat([r for _, _, r in rows])
+    swapped = ratings[:, 0] > 4
+    assert 0 < swapped.sum() < len(ratings) / 2
+    assert torch.isnan(ratings[swapped, 2]).all()
+
+
+def test_both_stages_learn_and_explaining_moves_no_score() -> None:
+    model = small()
+    deck = Deck(cases(12), cases(4, family=2), cases(8, family=3, rated=False)).with_opinions()
+    batch = {key: value[None] for key, value in Hands(deck, SIDE, seed=0)[0].items()}
+    model.train()
+    for stage, steps in (("score", 12), ("explain", 12)):
+        task = QualityTask(model, stage)  # type: ignore[arg-type]
+        before = judge_cases(model, deck.real or cases(2))
+        task = QualityTask(model, stage)  # type: ignore[arg-type]
+        optimiser = torch.optim.Adam([p for p in model.quality.parameters() if p.requires_grad], 3e-3)
+        losses = []
+        for _ in range(steps):
+            total = torch.stack(list(task.losses(batch).values())).sum()
+            optimiser.zero_grad()
+            total.backward()
+            optimiser.step()
+            losses.append(total.item())
+        after = judge_cases(model, deck.real or cases(2))
+        assert losses[-1] < losses[0]
+        assert torch.equal(before.harmony, after.harmony) == (stage == "explain")
+        assert not torch.equal(before.faults, after.faults)
+
+
+def test_inferred_ratings_fall_with_severity() -> None:
+    rated = cases(40, family=0)
+    rated.ratings[:] = 5 - 3 * rated.severities[:, :1]
+    found = infer_ratings(rated, cases(10, family=0, rated=False))
+    assert (found[1::2, 0] < found[::2, 0] - 1).all()
+    assert ((found >= 1) & (found <= 5)).all()
+
+
+def test_order_counts_only_what_may_be_compared_and_is_told_apart() -> None:
+    logits = torch.zeros(3, 9)
+    everything = torch.ones(3, 3, dtype=torch.bool)
+    assert _order(logits, torch.tensor([0.0, 0.5, NAN]), everything, 0.2) > 0
+    assert _order(logits, torch.tensor([0.0, 0.1, NAN]), everything, 0.2) == 0
+    assert _order(logits, torch.tensor([0.0, 0.5, NAN]), ~everything, 0.2) == 0
+
+
+def test_fault_loss_is_least_where_the_main_fault_is_named() -> None:
+    faults = torch.zeros(1, len(FAULTS))
+    faults[0, 4] = 0.9
+    right, wrong = torch.full((2, 1, len(FAULTS)), -3.0)
+    right[0, 4], wrong[0, 6] = 3, 3
+    assert _fault_loss(right, faults) < _fault_loss(wrong, faults)
+    unknown = torch.full((1, len(FAULTS)), NAN)
+    assert _fault_loss(wrong, unknown) == 0
+
+
+@pytest.mark.parametrize("dimension", [Dimension.HARMONY, Dimension.NATURALNESS])
+def test_opinions_keep_the_order_and_the_scale(dimension: Dimension) -> None:
+    values = [to_opinion(dimension, float(v)) for v in np.linspace(0.5, 5.5, 101)]
+    assert values == sorted(values)
+    assert (values[0], values[-1]) == (1.0, 5.0)
+    assert np.isnan(to_opinion(dimension, NAN))
+
+
+def test_remarks_name_faults_and_say_nothing_of_others() -> None:
+    named = dict(zip(FAULTS, faults_in("garbled bag in hand, faint ghost, smeared edge"), strict=True))
+    assert named["garbled"] == named["ghost"] == named["smear"] == 1
+    assert np.isnan(named["blocking"])
+    assert all(np.isnan(v) for v in faults_in("clean"))
+
+
+def test_the_table_of_ratings_holds_every_family_on_its_scales() -> None:
+    rows = read_ratings(("train", "val", "test"))
+    assert len(rows) >= 1000
+    assert {row.family for row in rows} == {family.name for family in FAMILIES}
+    assert all(1 <= value <= 5 for row in rows for value in (row.harmony, row.naturalness, row.preserved))
+    assert all(0 <= row.severity <= 1 for row in rows)
+    assert len({row.seed for row in rows}) == len(rows)
+    assert COLUMNS[0] == "id"
