@@ -21,15 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import common
-from benchmarks.synthetic import (
-    DIMENSIONS,
-    Seen,
+from benchmarks.samples import DIMENSIONS, Seen, local_recipes, measure
+from benchmarks.synthetic_tables import (
     grounding_tables,
     harmed,
-    local_recipes,
     mean_figure,
     mean_of_families,
-    measure,
     photos_of,
     predictions,
     scored,

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import common, compact, leave_out, scores, synthetic
-from benchmarks.synthetic import KINDS, Rating, RealKind, Recipe, Seen, Truth
+from benchmarks import common, compact, leave_out, samples, scores, synthetic_tables
+from benchmarks.samples import KINDS, RealKind, Recipe, Seen, Truth
+from benchmarks.synthetic_tables import Rating
 from piqa_cli.metrics import bootstrap_interval
 from piqa_cli.schema import Kind
 from piqa_cli.synthesis import FAMILIES
@@ -26,7 +27,7 @@ BASELINES = (0.3, 0.2, 0.3, 0.2)
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are tested with the metrics; here they only cost time."""
-    monkeypatch.setattr(synthetic, "bootstrap_interval", partial(bootstrap_interval, resamples=10))
+    monkeypatch.setattr(synthetic_tables, "bootstrap_interval", partial(bootstrap_interval, resamples=10))
 
 
 def truth(number: int, kind: Kind = Kind.LOCAL, part: str = "local") -> Truth:
@@ -93,7 +94,7 @@ OTHER = [truth(n, kind, "other") for kind in KINDS if kind is not Kind.LOCAL for
 
 def test_a_perfect_region_scores_one_and_an_empty_one_zero_beside_the_same_baselines() -> None:
     for see, value in ((perfect, 1.0), (constant, 0.0)):
-        overall, by_family, by_area = synthetic.grounding_tables([see(t) for t in LOCAL])
+        overall, by_family, by_area = synthetic_tables.grounding_tables([see(t) for t in LOCAL])
         found = lines(overall)
         assert found["all", "piqa"]["IoU"] == found["drift elsewhere", "piqa"]["F1"] == value
         assert found["all", "piqa"]["IoU over chance"] == pytest.approx(
@@ -108,7 +109,7 @@ def test_a_perfect_region_scores_one_and_an_empty_one_zero_beside_the_same_basel
 
 
 def test_kinds_are_counted_where_they_were_told_and_unedited_pairs_where_something_was_marked() -> None:
-    confusion, alarms, real = synthetic.kind_tables(
+    confusion, alarms, real = synthetic_tables.kind_tables(
         [perfect(t) for t in (*LOCAL, *OTHER)],
         [RealKind("a", "masked", Kind.LOCAL), RealKind("b", "masked", Kind.NONE)],
     )
@@ -117,7 +118,7 @@ def test_kinds_are_counted_where_they_were_told_and_unedited_pairs_where_somethi
     assert lines(alarms)["piqa",]["mean area marked"] == lines(alarms)["piqa",]["called edited"] == 0
     assert lines(alarms)["1 - SSIM + Otsu",]["mean area marked"] == pytest.approx(20)
     assert lines(real)["masked",]["accepted, per cent"] == 50
-    confusion, alarms = synthetic.kind_tables([constant(t) for t in (*LOCAL, *OTHER)], [])
+    confusion, alarms = synthetic_tables.kind_tables([constant(t) for t in (*LOCAL, *OTHER)], [])
     assert lines(confusion)["mean of kinds",]["right, per cent"] == 25
     assert lines(confusion)["all",]["right, per cent"] == pytest.approx(100 * 40 / 70)
     assert lines(alarms)["piqa",]["called edited"] == 100
@@ -136,19 +137,19 @@ def test_kinds_are_counted_where_they_were_told_and_unedited_pairs_where_somethi
 def test_a_picture_made_anew_may_be_called_a_global_change_or_another_picture(
     scope: str, kind: Kind, accepted: float
 ) -> None:
-    *_, real = synthetic.kind_tables([perfect(t) for t in OTHER], [RealKind("a", scope, kind)])
+    *_, real = synthetic_tables.kind_tables([perfect(t) for t in OTHER], [RealKind("a", scope, kind)])
     assert real.rows[0][-2] == accepted
 
 
 def test_scores_that_follow_severity_correlate_fully_and_a_constant_one_is_undefined() -> None:
     seen = [perfect(t, masked=masked) for t in LOCAL for masked in (True, False)]
-    overall, given, found = synthetic.severity_tables(seen)
+    overall, given, found = synthetic_tables.severity_tables(seen)
     assert [row[4] for row in overall.rows if row[3] == "piqa"] == pytest.approx([1] * 4)
     for table in (given, found):
         assert lines(table)["mean of families",]["harmony"] == pytest.approx(1)
         assert lines(table)[LIGHT,]["n 2"] == 0  # naturalness, which exposure leaves alone
     seen = [constant(t, masked=masked) for t in LOCAL for masked in (True, False)]
-    overall, given, found = synthetic.severity_tables(seen)
+    overall, given, found = synthetic_tables.severity_tables(seen)
     assert all(math.isnan(float(str(row[4]))) for row in overall.rows if row[3] == "piqa")
     assert math.isnan(float(str(lines(given)["mean of families",]["harmony"])))
 
@@ -165,11 +166,11 @@ def versions(number: int) -> list[Truth]:
 
 def test_the_better_version_must_score_higher_and_a_tie_counts_half() -> None:
     pairs = [t for n in range(10) for t in versions(n)]
-    table = synthetic.pairs_table([perfect(t, masked=True) for t in pairs])
+    table = synthetic_tables.pairs_table([perfect(t, masked=True) for t in pairs])
     assert lines(table)["harmony", "piqa"]["right order, per cent"] == 100
     assert lines(table)["harmony", "smaller region"]["right order, per cent"] == 50
     assert lines(table)["local_naturalness", "piqa"]["pairs"] == 5
-    table = synthetic.pairs_table([constant(t, masked=True) for t in pairs])
+    table = synthetic_tables.pairs_table([constant(t, masked=True) for t in pairs])
     assert lines(table)["harmony", "piqa"]["right order, per cent"] == 50
 
 
@@ -181,7 +182,7 @@ def test_the_audit_finds_a_score_that_follows_area_within_families_and_no_other(
     follows = [
         Seen(t, True, Kind.LOCAL, (5 - t.area, 3.0 + n // 2 % 2), judged=(0.5, 0, 0)) for n, t in enumerate(same)
     ]
-    table = lines(synthetic.audit_table(follows))
+    table = lines(synthetic_tables.audit_table(follows))
     assert table["harmony", "area of the region"]["Spearman within family"] == pytest.approx(-1)
     assert abs(float(str(table["local_naturalness", "area of the region"]["Spearman within family"]))) < 0.1
     assert math.isnan(float(str(table["harmony", "1 - SSIM in the region"]["Spearman within family"])))
@@ -190,20 +191,20 @@ def test_the_audit_finds_a_score_that_follows_area_within_families_and_no_other(
 def test_families_of_other_levels_do_not_make_a_correlation_within_them() -> None:
     groups = np.repeat([0, 1], 4)
     a = np.array([1.0, 2, 3, 4, 11, 12, 13, 14])
-    assert synthetic.within(a, a, groups) == pytest.approx(1)
-    assert synthetic.within(a, np.array([1.0, 2, 2, 1, 11, 12, 12, 11]), groups) == pytest.approx(0)
+    assert synthetic_tables.within(a, a, groups) == pytest.approx(1)
+    assert synthetic_tables.within(a, np.array([1.0, 2, 2, 1, 11, 12, 12, 11]), groups) == pytest.approx(0)
 
 
 def test_the_main_fault_is_right_where_it_is_one_of_the_worst() -> None:
     rows = [perfect(t, masked=masked) for t in LOCAL for masked in (True, False)]
-    answers, recall = synthetic.fault_tables(rows)
+    answers, recall = synthetic_tables.fault_tables(rows)
     assert lines(answers)["found", "piqa"]["one of the worst, per cent"] == 100
     assert lines(answers)["found", "the most frequent"]["one of the worst, per cent"] == pytest.approx(
         100 * 16 / 30, abs=4
     )
     assert lines(answers)["found", "piqa"]["n"] == sum(t.severity >= 0.3 - 1e-9 for t in LOCAL)
     assert lines(recall)["smear",]["named, per cent"] == 100
-    answers, recall = synthetic.fault_tables([constant(row.truth, masked=row.masked) for row in rows])
+    answers, recall = synthetic_tables.fault_tables([constant(row.truth, masked=row.masked) for row in rows])
     assert lines(answers)["given", "piqa"]["the main one, per cent"] < 60  # type: ignore[operator]
     assert lines(recall)["smear", "exposure"]["named, per cent"] == 0
 
@@ -211,7 +212,7 @@ def test_the_main_fault_is_right_where_it_is_one_of_the_worst() -> None:
 def test_a_second_fault_as_bad_as_the_first_is_as_good_an_answer() -> None:
     both = Truth("local", "x", "p", Kind.LOCAL, LIGHT, 0.1, 0.5, (0.5, 0), (("exposure", 0.5), ("colour", 0.5)))
     row = Seen(both, False, Kind.LOCAL, (3, 3), fault="colour")
-    answers, _ = synthetic.fault_tables([row])
+    answers, _ = synthetic_tables.fault_tables([row])
     assert lines(answers)["found", "piqa"]["one of the worst, per cent"] == 100
     assert lines(answers)["found", "piqa"]["the main one, per cent"] == 0
 
@@ -225,7 +226,7 @@ def test_ratings_within_the_spread_are_counted_and_changed_pictures_left_out() -
                (row.scores[0] - (0.4, 0.6)[n % 2], row.scores[1]))
         for n, (t, row) in enumerate(zip(rated, rows, strict=True))
     ]  # fmt: skip
-    table = synthetic.coverage_table(rows, ratings)
+    table = synthetic_tables.coverage_table(rows, ratings)
     assert lines(table)["harmony",]["n"] == 19
     assert lines(table)["harmony",]["inside, per cent"] == pytest.approx(100 * 10 / 19)
     assert lines(table)["local_naturalness",]["inside, per cent"] == 100
@@ -234,27 +235,31 @@ def test_ratings_within_the_spread_are_counted_and_changed_pictures_left_out() -
 
 
 def test_the_spread_is_measured_on_rated_edits_of_held_out_photos() -> None:
-    ratings = synthetic.read_rated(12)
+    ratings = synthetic_tables.read_rated(12)
     assert len(ratings) == 12
     assert all(1 <= value <= 5 for rating in ratings for value in rating.opinions)
 
 
 def test_a_missing_table_of_ratings_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "read_ratings", lambda splits: [])
+    monkeypatch.setattr(synthetic_tables, "read_ratings", lambda splits: [])
     with pytest.raises(SystemExit, match="--skip coverage"):
-        synthetic.read_rated()
+        synthetic_tables.read_rated()
 
 
 def test_tables_without_rows_say_so_and_do_not_fail() -> None:
-    tables = [*synthetic.grounding_tables([]), *synthetic.kind_tables([], []), *synthetic.severity_tables([])]
-    tables += [synthetic.pairs_table([]), synthetic.audit_table([]), *synthetic.fault_tables([])]
-    tables += [synthetic.coverage_table([], []), scores.table([], "all"), scores.baselines_table([], "none", {})]
+    tables = [
+        *synthetic_tables.grounding_tables([]),
+        *synthetic_tables.kind_tables([], []),
+        *synthetic_tables.severity_tables([]),
+    ]
+    tables += [synthetic_tables.pairs_table([]), synthetic_tables.audit_table([]), *synthetic_tables.fault_tables([])]
+    tables += [synthetic_tables.coverage_table([], []), scores.table([], "all"), scores.baselines_table([], "none", {})]
     assert all(table.markdown() for table in tables)
 
 
 def test_samples_are_told_apart_by_name_and_made_by_seeds_of_their_own() -> None:
     names = [family.name for family in FAMILIES]
-    recipes = [*synthetic.local_recipes(names, 3, 64), *synthetic.other_recipes(3, 64), *synthetic.audit_recipes(3, 64)]
+    recipes = [*samples.local_recipes(names, 3, 64), *samples.other_recipes(3, 64), *samples.audit_recipes(3, 64)]
     assert len({recipe.name for recipe in recipes}) == len(recipes) == 3 * (2 * len(names) + 3)
     seeds = [recipe.seed for recipe in recipes if recipe.part != "audit"]
     assert len(set(seeds)) == len(seeds)

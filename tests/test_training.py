@@ -165,4 +165,5 @@ def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Pat
     after = load_file(tmp_path / "run" / "model" / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     names = {path.name for path in (tmp_path / "run").glob("cases-*")}
-    assert names == {f"cases-{name}.safetensors" for name in ("made", "real-train", "real-val")}  # nothing rated is here
+    # No ratings: they belong to pictures that were made from other photos.
+    assert names == {f"cases-{name}.safetensors" for name in ("made", "real-train", "real-val")}

@@ -35,9 +35,9 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "compact": ModelEntry(
         name="compact",
-        version="1.0",
+        version="1.1",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=3439314,
+        parameters=4468556,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
         sha256="d3759ab70841f8b2e16f81b333b22373fa1038974490f2c4e02b4bb664e73a30",

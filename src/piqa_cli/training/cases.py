@@ -6,6 +6,7 @@ edits, the severities of made ones, and ratings of a sample of made ones.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from piqa_cli.compact.framing import CONTEXT, Frame, crop_region, open_frame
 from piqa_cli.compact.grounding import ground_frames, summarise_maps, threshold
 from piqa_cli.compact.network import FAULTS, CompactModel
+from piqa_cli.compact.weights_file import quickened
 from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES, PhotoLibrary, Sample, make_severity_pair
 from piqa_cli.training.edits import RatedEdit, load_mask, load_rgb
@@ -188,7 +190,7 @@ def _batches(data: Dataset[list[_Framed]]) -> Iterator[_Framed]:
 
 @torch.inference_mode()
 def _gather(model: CompactModel, framed: Iterable[_Framed]) -> Cases:
-    model.train(False)
+    model = quickened(copy.deepcopy(model))
     rows: list[Row] = []
     iterator = iter(framed)
     while chunk := list(islice(iterator, _GROUNDED_TOGETHER)):

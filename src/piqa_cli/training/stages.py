@@ -174,6 +174,6 @@ def _open_explain(model: CompactModel, settings: TrainSettings) -> Task:
 STAGES: tuple[Stage, ...] = (
     Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
     Stage("ground", 1800, 8, 1.2e-3, _change_pairs, GroundTask, workers=2),
-    Stage("score", 1500, 1, 1e-3, _hands, _open_score, _fit_temperatures, slow="encoder."),
+    Stage("score", 1100, 1, 1e-3, _hands, _open_score, _fit_temperatures, slow="encoder."),
     Stage("explain", 300, 1, 1e-3, _hands, _open_explain),
 )
