@@ -14,7 +14,7 @@ from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.opinion import to_opinion
-from piqa_cli.training.quality import Deck, Hands, QualityTask, _fault_loss, _order, infer_ratings, judge_cases
+from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, _fault_loss, judge_cases, order_loss
 from piqa_cli.training.ratings import COLUMNS, read_ratings
 from piqa_cli.training.remarks import faults_in
 
@@ -67,9 +67,10 @@ def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source() -> Non
     one, again, other = hands[3], hands[3], hands[4]
     assert all(torch.equal(torch.nan_to_num(one[key]), torch.nan_to_num(again[key])) for key in one)
     assert not torch.equal(one["source"], other["source"])
-    assert one["source"].shape == (8 + 2 + 6, 3, SIDE, SIDE)
-    assert sorted(one["family"].tolist()) == [-1] * 8 + [2] * 2 + [3] * 6
-    twins = one["severities"][10:, 0].view(3, 2)
+    real, rated, made = HANDS["score"]
+    assert one["source"].shape == (real + rated + 2 * made, 3, SIDE, SIDE)
+    assert sorted(one["family"].tolist()) == [-1] * real + [2] * rated + [3] * 2 * made
+    twins = one["severities"][real + rated :, 0].view(made, 2)
     assert (twins[:, 0] < twins[:, 1]).all()  # better before worse
 
 
@@ -86,7 +87,7 @@ def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
 
 def test_both_stages_learn_and_explaining_moves_no_score() -> None:
     model = small()
-    deck = Deck(cases(12), cases(4, family=2), cases(8, family=3, rated=False)).with_opinions()
+    deck = Deck(cases(12), cases(4, family=2), cases(8, family=3, rated=False))
     batch = {key: value[None] for key, value in Hands(deck, SIDE, seed=0)[0].items()}
     model.train()
     for stage, steps in (("score", 12), ("explain", 12)):
@@ -107,20 +108,12 @@ def test_both_stages_learn_and_explaining_moves_no_score() -> None:
         assert not torch.equal(before.faults, after.faults)
 
 
-def test_inferred_ratings_fall_with_severity() -> None:
-    rated = cases(40, family=0)
-    rated.ratings[:] = 5 - 3 * rated.severities[:, :1]
-    found = infer_ratings(rated, cases(10, family=0, rated=False))
-    assert (found[1::2, 0] < found[::2, 0] - 1).all()
-    assert ((found >= 1) & (found <= 5)).all()
-
-
-def test_order_counts_only_what_may_be_compared_and_is_told_apart() -> None:
+def testorder_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None:
     logits = torch.zeros(3, 9)
     everything = torch.ones(3, 3, dtype=torch.bool)
-    assert _order(logits, torch.tensor([0.0, 0.5, NAN]), everything, 0.2) > 0
-    assert _order(logits, torch.tensor([0.0, 0.1, NAN]), everything, 0.2) == 0
-    assert _order(logits, torch.tensor([0.0, 0.5, NAN]), ~everything, 0.2) == 0
+    assert order_loss(logits, torch.tensor([0.0, 0.5, NAN]), everything, 0.2) > 0
+    assert order_loss(logits, torch.tensor([0.0, 0.1, NAN]), everything, 0.2) == 0
+    assert order_loss(logits, torch.tensor([0.0, 0.5, NAN]), ~everything, 0.2) == 0
 
 
 def test_fault_loss_is_least_where_the_main_fault_is_named() -> None:
@@ -134,7 +127,7 @@ def test_fault_loss_is_least_where_the_main_fault_is_named() -> None:
 
 
 @pytest.mark.parametrize("dimension", [Dimension.HARMONY, Dimension.NATURALNESS])
-def test_opinions_keep_the_order_and_the_scale(dimension: Dimension) -> None:
+def test_opinions_keep_theorder_loss_and_the_scale(dimension: Dimension) -> None:
     values = [to_opinion(dimension, float(v)) for v in np.linspace(0.5, 5.5, 101)]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (1.0, 5.0)

@@ -37,10 +37,10 @@ MODELS: dict[str, ModelEntry] = {
         name="compact",
         version="1.1",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=4468556,
+        parameters=4690874,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="d3759ab70841f8b2e16f81b333b22373fa1038974490f2c4e02b4bb664e73a30",
+        sha256="8a3d40b6f4440dd9bb5fddb60140c0f1159f5b262c5717d86a3c1e33fe8751ae",
     ),
 }
 

@@ -27,7 +27,9 @@ def train_compact(
     teachers: Annotated[
         str | None, typer.Option("--teachers", metavar="DIR", help="Teacher networks, for encode.")
     ] = None,
-    stages: Annotated[str, typer.Option("--stages", help="Which stages, in this order.")] = "encode,ground,score,explain",
+    stages: Annotated[
+        str, typer.Option("--stages", metavar="A,B", help="Which stages, in this order.")
+    ] = "encode,ground,score,explain",
     steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per stage.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Pairs per step.")] = None,
     size: Annotated[int, typer.Option("--size", min=64, metavar="N", help="Side of the training pictures.")] = 320,

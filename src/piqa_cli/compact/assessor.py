@@ -185,13 +185,12 @@ class CompactAssessor:
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
     ) -> list[str]:
         """Stage 3: sentences from the measured findings; nothing is generated that was not measured."""
-        return [
-            explain(
-                g.edit, g.regions, j.scores, j.findings, (p.info.edited.height, p.info.edited.width), g.alignment,
-                faults=j.faults,
-            )  # fmt: skip
-            for p, g, j in zip(pairs, groundings, judgements, strict=True)
-        ]
+        texts = []
+        for pair, grounding, judgement in zip(pairs, groundings, judgements, strict=True):
+            size = pair.info.edited.height, pair.info.edited.width
+            told = grounding.edit, grounding.regions, judgement.scores, judgement.findings
+            texts.append(explain(*told, size, grounding.alignment, faults=judgement.faults))
+        return texts
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)

@@ -231,8 +231,26 @@ def pool(features: Tensor, weights: Tensor) -> Tensor:
     return (sums / total.clamp_min(1e-3)).flatten(1)
 
 
-def _head(inputs: int, outputs: int, hidden: int = 96) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout(0.2), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+def _head(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
+    """Every input in its own unit, then one hidden layer."""
+    return nn.Sequential(
+        nn.BatchNorm1d(inputs), nn.Dropout(0.5), nn.Linear(inputs, hidden), nn.ReLU(inplace=True),
+        nn.Dropout(0.5), nn.Linear(hidden, outputs),
+    )  # fmt: skip
+
+
+class LevelHead(nn.Module):
+    """The levels of one score: what changed in the whole picture speaks, and what is seen in the crop is added."""
+
+    def __init__(self, summed: int, seen: int, bins: int) -> None:
+        super().__init__()
+        self.summed = _head(summed, bins, 256)
+        self.seen = _head(seen, bins, 96)
+
+    def forward(self, summed: Tensor, seen: Tensor) -> Tensor:
+        """N x summed and N x seen -> N x bins logits."""
+        logits: Tensor = self.summed(summed) + self.seen(seen)
+        return logits
 
 
 class QualityBranch(nn.Module):
@@ -249,17 +267,13 @@ class QualityBranch(nn.Module):
         self.squeeze = nn.ModuleList(_conv(2 * w, narrow, kernel=1) for w in widths)
         self.join = _conv(len(widths) * narrow + 1, width)
         self.tower = nn.Sequential(Residual(width), Residual(width))
-        pooled = 5 * width
-        measured = 2 * (3 * config.decoder_widths[2] + 15) + 1
-        # A fault moves the pooled values far less than the choice of photo does: each gets its own unit.
-        self.unit = nn.BatchNorm1d(pooled)
-        self.measured = nn.Sequential(nn.BatchNorm1d(measured), nn.Linear(measured, narrow), nn.ReLU(inplace=True))
-        self.harmony = _head(pooled + narrow, config.bins)
-        self.naturalness = _head(pooled + narrow, config.bins)
-        self.preservation = _head(3 * config.decoder_widths[2] + 15, config.bins)
+        seen, summed = 5 * width, 2 * (3 * config.decoder_widths[2] + 15) + 1
+        self.harmony = LevelHead(summed, seen, config.bins)
+        self.naturalness = LevelHead(summed, seen, config.bins)
+        self.preservation = _head(summed, config.bins, 256)
         self.evidence = Residual(width)
         self.artefact = nn.Conv2d(width, 1, 1)
-        self.faults = nn.Sequential(nn.BatchNorm1d(pooled), _head(pooled, len(FAULTS)))
+        self.faults = _head(seen, len(FAULTS), 96)
 
     def explaining(self) -> list[nn.Module]:
         """The parts that name faults and place them; they read the scores' features and move none of them."""
@@ -276,6 +290,17 @@ class QualityBranch(nn.Module):
         joined: Tensor = self.tower(self.join(torch.cat([*views, mask], 1)))
         return joined
 
+    def look(self, source: Tensor, edited: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The tower's map of the crop, N x C x S/8 x S/8, and the mask at its size."""
+        n = source.shape[0]
+        features = self.encoder(torch.cat([source, edited]))
+        small = F.adaptive_avg_pool2d(mask, (source.shape[-2] // 8, source.shape[-1] // 8))
+        return self._look([f[:n] for f in features], [f[n:] for f in features], small), small
+
+    def levels(self, seen: Tensor, summed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of harmony, naturalness and preservation from pooled features (N x 5C) and what changed (N x ...)."""
+        return self.harmony(summed, seen), self.naturalness(summed, seen), self.preservation(summed)
+
     def forward(
         self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, inside: Tensor, outside: Tensor
     ) -> Judged:
@@ -284,24 +309,21 @@ class QualityBranch(nn.Module):
         Pictures N x 3 x S x S in 0..1, their mask N x 1 x S x S in 0..1, its area in the whole picture N x 1 in
         0..1; `inside` and `outside` are what `summarise` pooled over the whole picture, N x (3C + 15) each.
         """
-        n = source.shape[0]
-        features = self.encoder(torch.cat([source, edited]))
-        small = F.adaptive_avg_pool2d(mask, (source.shape[-2] // 8, source.shape[-1] // 8))
-        seen = self._look([f[:n] for f in features], [f[n:] for f in features], small)
-        pooled = _pooled(seen, small)
-        measured = self.measured(torch.cat([inside, outside, area], 1))
-        scored = torch.cat([self.unit(pooled), measured], 1)
+        seen, small = self.look(source, edited, mask)
+        harmony, naturalness, preservation = self.levels(
+            zone_features(seen, small), torch.cat([inside, outside, area], 1)
+        )
         evidence = self.evidence(seen)
         return Judged(
-            harmony=self.harmony(scored),
-            naturalness=self.naturalness(scored),
-            preservation=self.preservation(outside),
-            faults=self.faults(_pooled(evidence, small)),
+            harmony=harmony,
+            naturalness=naturalness,
+            preservation=preservation,
+            faults=self.faults(zone_features(evidence, small)),
             artefacts=self.artefact(evidence),
         )
 
 
-def _pooled(seen: Tensor, mask: Tensor) -> Tensor:
+def zone_features(seen: Tensor, mask: Tensor) -> Tensor:
     """Zone means and the region's strongest responses: N x C x h x w -> N x 5C."""
     return torch.cat([pool(seen, zones(mask)), (seen * (mask > 0.25)).amax((2, 3))], 1)
 

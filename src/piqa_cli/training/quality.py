@@ -6,28 +6,29 @@ stages meet the regions that they will meet at work, and neither can undo what g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from piqa_cli.compact.network import CompactModel, Judged
-from piqa_cli.synthesis import FAMILIES
-from piqa_cli.training.cases import F32, WIDER, Cases
+from piqa_cli.training.cases import WIDER, Cases
 from piqa_cli.training.data import U8, reencoded, to_tensor
 from piqa_cli.training.losses import fidelity_loss, level_loss, moments, steady_loss
 
 Batch = dict[str, Tensor]
-_REAL, _RATED, _TWINS = 8, 2, 3  # rows of a hand: rated real edits, rated made ones, pairs of versions of one family
-_TOLD_APART = 0.4  # ratings closer than this are not put in order
-_WORSE = 0.15  # nor severities of two edits closer than this
+Stage = Literal["score", "explain"]
+HANDS = {"score": (12, 2, 2), "explain": (4, 2, 6)}  # rated real edits, rated made ones, made ones in two versions
+TOLD_APART = 0.4  # ratings closer than this are not put in order
+WORSE = 0.15  # nor severities of two edits closer than this
 _SWAPPED, _SWAPPED_BELOW, _UNTOUCHED = 0.1, 3.4, 4.5
+_SURE_OF_MADE = 0.2  # weight of a made edit's rating: what it costs there says less of real edits
 _NAMED = 0.15  # severity from which a fault has to be named
 
 
@@ -39,57 +40,31 @@ class Deck:
     rated: Cases | None = None
     made: Cases | None = None
 
-    def with_opinions(self) -> Deck:
-        """Made edits with the ratings that rated ones of their family, severity and area get on average."""
-        if self.rated is None or self.made is None:
-            return self
-        return replace(self, made=replace(self.made, ratings=infer_ratings(self.rated, self.made)))
-
-
-def infer_ratings(rated: Cases, made: Cases) -> F32:
-    """Ratings of made edits from their recipes, N x 3: a ridge regression fitted to the rated ones."""
-    x = _recipe(rated)
-    penalty = np.diag([0.0, *np.ones(x.shape[1] - 1)])
-    weights = np.linalg.solve(x.T @ x + penalty, x.T @ rated.ratings)
-    return np.clip(_recipe(made) @ weights, 1, 5).astype(np.float32)
-
-
-def _recipe(cases: Cases) -> NDArray[np.float64]:
-    """What the recipe says, N x P: 1; severities and area; the family, alone and times the severities."""
-    family = np.eye(len(FAMILIES))[cases.family]
-    severities, area = cases.severities.astype(np.float64), np.log(cases.area + 1e-3)
-    worst = severities[:, :2].max(1)
-    parts = [np.ones((len(cases), 1)), severities, worst[:, None], area[:, None], family, family * worst[:, None]]
-    return np.concatenate(parts, 1)
-
 
 class Hands(Dataset[Batch]):
     """Hands of cases: item i is a pure function of seed and i.
 
     Every array of a hand has a row a case. `source`, `edited`: 3 x S x S uint8; `mask`: 1 x S x S; `area`: 1; the
-    rest as in `Cases`. `sure`: 1 where the ratings were given, less where they were inferred from severity.
+    rest as in `Cases`. `sure`: 1 for real edits, less for made ones, whose ratings say less of real ones.
     """
 
-    def __init__(self, deck: Deck, side: int, seed: int, *, inferred: float = 0.3) -> None:
-        self.deck, self.side, self.seed, self.inferred = deck, side, seed, inferred
+    def __init__(self, deck: Deck, side: int, seed: int, stage: Stage = "score") -> None:
+        self.deck, self.side, self.seed = deck, side, seed
+        self.real, self.rated, self.twins = HANDS[stage]
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
         rows = []
-        for cases, count in ((self.deck.real, _REAL), (self.deck.rated, _RATED)):
+        for cases, count in ((self.deck.real, self.real), (self.deck.rated, self.rated)):
             if cases is not None:
                 rows += [self._row(cases, i, rng) for i in rng.integers(len(cases), size=count).tolist()]
         if self.deck.made is not None:
-            rows += [self._row(self.deck.made, i, rng, self.inferred) for i in self._versions(self.deck.made, rng)]
+            better = 2 * rng.integers(len(self.deck.made) // 2, size=self.twins)
+            both = [row for first in better.tolist() for row in (first, first + 1)]
+            rows += [self._row(self.deck.made, i, rng) for i in both]
         return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
-    def _versions(self, made: Cases, rng: np.random.Generator) -> list[int]:
-        """Three edits of one family, each at both severities."""
-        families = np.unique(made.family)
-        better = np.flatnonzero(made.family == families[int(rng.integers(len(families)))])[::2]
-        return [row for first in rng.choice(better, _TWINS).tolist() for row in (first, first + 1)]
-
-    def _row(self, cases: Cases, index: int, rng: np.random.Generator, sure: float = 1.0) -> Batch:
+    def _row(self, cases: Cases, index: int, rng: np.random.Generator) -> Batch:
         source, edited, mask = self._window((cases.source[index], cases.edited[index], cases.mask[index]), rng)
         ratings = cases.ratings[index].copy()
         real = cases.family[index] < 0
@@ -110,7 +85,7 @@ class Hands(Dataset[Batch]):
             "severities": torch.from_numpy(cases.severities[index]),
             "faults": torch.from_numpy(cases.faults[index]),
             "family": torch.tensor(cases.family[index]),
-            "sure": torch.tensor(sure),
+            "sure": torch.tensor(1.0 if real else _SURE_OF_MADE),
         }
 
     def _window(self, pictures: tuple[U8, U8, U8], rng: np.random.Generator) -> list[U8]:
@@ -129,7 +104,7 @@ class Hands(Dataset[Batch]):
 class QualityTask:
     """Trains the quality branch: all of it (score), or only the parts that name and place faults (explain)."""
 
-    def __init__(self, model: CompactModel, stage: Literal["score", "explain"]) -> None:
+    def __init__(self, model: CompactModel, stage: Stage) -> None:
         self.model, self.stage = model, stage
         self.quality: nn.Module = model.quality
         if stage == "score":
@@ -161,20 +136,18 @@ def _rgb(pictures: Tensor) -> Tensor:
 
 def _score_losses(judged: Judged, flat: Batch) -> Batch:
     losses: Batch = {}
-    given, made = flat["sure"] >= 1, flat["family"] >= 0
-    unrated = made & ~given
-    alike = unrated[:, None] & unrated[None, :] & (flat["family"][:, None] == flat["family"][None, :])
+    real, unrated = flat["family"] < 0, torch.isnan(flat["ratings"][:, 0]) & (flat["family"] >= 0)
     twins = _twins(unrated)
+    # What a rater makes of a made edit does not carry over to real ones, nor back: each is ordered among its own kind.
+    alike = real[:, None] == real[None, :]
     heads = ((judged.harmony, "h"), (judged.naturalness, "n"), (judged.preservation, "p"))
     for k, (logits, name) in enumerate(heads):
         ratings, badness = flat["ratings"][:, k], flat["severities"][:, k]
         losses[f"level_{name}"] = level_loss(logits, ratings, flat["sure"])
-        rated = given[:, None] & given[None, :]
-        losses[f"order_{name}"] = 2 * _order(logits, -ratings, rated, _TOLD_APART)
-        # What else is in the picture weighs more with a rater than a fault's severity does, so that severity mostly
+        losses[f"order_{name}"] = 2 * order_loss(logits, -ratings, alike, TOLD_APART)
+        # What else is in the picture weighs more with a rater than a fault's severity does, so that severity only
         # tells two versions of one edit apart.
-        losses[f"twins_{name}"] = 2 * _order(logits, badness, twins, _WORSE)
-        losses[f"family_{name}"] = 0.5 * _order(logits, badness, alike, _WORSE)
+        losses[f"twins_{name}"] = 2 * order_loss(logits, badness, twins, WORSE)
         losses[f"steady_{name}"] = 0.3 * _steady(logits, badness, twins)
     return losses
 
@@ -193,7 +166,7 @@ def _steady(logits: Tensor, badness: Tensor, twins: Tensor) -> Tensor:
     return steady_loss(logits[a], logits[b]) if len(a) else logits.sum() * 0
 
 
-def _order(logits: Tensor, badness: Tensor, comparable: Tensor, margin: float) -> Tensor:
+def order_loss(logits: Tensor, badness: Tensor, comparable: Tensor, margin: float) -> Tensor:
     """Fidelity ranking over the comparable (N x N) pairs whose badness (N, NaN: unknown) differs by the margin."""
     apart = badness[None, :] - badness[:, None] > margin  # NaN compares false
     better, worse = torch.nonzero(apart & comparable, as_tuple=True)
@@ -203,14 +176,16 @@ def _order(logits: Tensor, badness: Tensor, comparable: Tensor, margin: float) -
 def _fault_loss(logits: Tensor, faults: Tensor) -> Tensor:
     """Severity of each known fault, and which is the main one: N x 12 logits, N x 12 severities or NaN."""
     logits, known = logits.float(), ~torch.isnan(faults)
-    amounts = torch.nan_to_num(faults)
-    each = F.binary_cross_entropy_with_logits(logits, amounts, reduction="none")
+    amounts, all_known = torch.nan_to_num(faults), known.all(1)
+    each = F.binary_cross_entropy_with_logits(logits, amounts, reduction="none").mean(1)
     main = amounts * (amounts >= amounts.amax(1, keepdim=True) - 1e-6) * (amounts >= _NAMED)
     has = main.sum(1) > 0
     share = main / main.sum(1, keepdim=True).clamp_min(1e-6)
     which = -(share * logits.log_softmax(1)).sum(1)
-    sure = torch.where(known.all(1), 1.0, 0.3)  # a remark names what it likes, a recipe names all
-    return (each * known).sum() / known.sum().clamp_min(1) + 0.3 * (which * has * sure).sum() / has.sum().clamp_min(1)
+    # A recipe names all faults and how bad each is; a remark names what struck the judge, and nothing of the rest.
+    sure = has * torch.where(all_known, 1.0, 0.2)
+    severity = (each * all_known).sum() / all_known.sum().clamp_min(1)
+    return severity + 0.3 * (which * sure).sum() / sure.sum().clamp_min(1)
 
 
 def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:
@@ -222,23 +197,30 @@ def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:
     return F.binary_cross_entropy_with_logits(judged.artefacts.float(), target)
 
 
-@torch.inference_mode()
-def judge_cases(model: CompactModel, cases: Cases, batch: int = 32) -> Judged:
-    """The network's answers for cases as they are, without random windows."""
-    model.train(False)
+def case_batches(model: CompactModel, cases: Cases, size: int = 32) -> Iterator[tuple[Tensor, ...]]:
+    """Cases as they are, as `CompactModel.judge` takes them: source, edited, mask, area, inside, outside."""
     side = model.config.crop_side
     margin = (cases.source.shape[1] - side) // 2
     middle = slice(margin, margin + side)
-    parts = []
-    for start in range(0, len(cases), batch):
-        rows = slice(start, start + batch)
-        source, edited, mask = (
-            torch.from_numpy(array[rows, middle, middle]) for array in (cases.source, cases.edited, cases.mask)
-        )
+    for start in range(0, len(cases), size):
+        rows = slice(start, start + size)
+        pictures = [
+            _rgb(torch.from_numpy(array[rows, middle, middle]).permute(0, 3, 1, 2))
+            for array in (cases.source, cases.edited)
+        ]
+        mask = torch.from_numpy(cases.mask[rows, middle, middle]).float().div(255)[:, None]
         area, inside, outside = (torch.from_numpy(array[rows]) for array in (cases.area, cases.inside, cases.outside))
-        pictures = [_rgb(picture.permute(0, 3, 1, 2)) for picture in (source, edited)]
-        judged = model.judge(pictures[0], pictures[1], mask.float().div(255)[:, None], area[:, None], (inside, outside))
-        parts.append(judged)
+        yield *pictures, mask, area[:, None], inside, outside
+
+
+@torch.inference_mode()
+def judge_cases(model: CompactModel, cases: Cases) -> Judged:
+    """The network's answers for cases as they are, without random windows."""
+    model.train(False)
+    parts = [
+        model.judge(source, edited, mask, area, (inside, outside))
+        for source, edited, mask, area, inside, outside in case_batches(model, cases)
+    ]
     return Judged(**{f.name: torch.cat([getattr(part, f.name) for part in parts]).float() for f in fields(Judged)})
 
 

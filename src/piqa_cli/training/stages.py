@@ -25,6 +25,7 @@ from piqa_cli.synthesis.photos import PhotoLibrary, split_of
 from piqa_cli.training.cases import Cases, made_cases, rated_cases, real_cases
 from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
+from piqa_cli.training.heads import settle_heads
 from piqa_cli.training.losses import change_loss
 from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
 from piqa_cli.training.ratings import read_ratings, reproducible
@@ -149,16 +150,24 @@ def _rated(model: CompactModel, settings: TrainSettings, split: Literal["train",
     return _cases(settings, f"rated-{split}", lambda: rated_cases(model, settings.photos, rows)) if rows else None
 
 
-def _hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
+def _deck(model: CompactModel, settings: TrainSettings) -> Deck:
     families = [family.name for family in FAMILIES if family.name not in settings.leave_out]
     each = min(_MADE_EACH, 2 * (settings.steps or _MADE_EACH))  # a run of a few steps needs only a few
     made = _cases(settings, "made", lambda: made_cases(model, settings.photos, families, each, settings.seed))
-    deck = Deck(_real(model, settings, "train"), _rated(model, settings, "train"), made).with_opinions()
-    return Hands(deck, model.config.crop_side, settings.seed)
+    return Deck(_real(model, settings, "train"), _rated(model, settings, "train"), made)
 
 
-def _fit_temperatures(model: CompactModel, settings: TrainSettings) -> None:
-    """On the validation groups and the validation photos, which no stage learnt from."""
+def _score_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
+    return Hands(_deck(model, settings), model.config.crop_side, settings.seed, "score")
+
+
+def _explain_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
+    return Hands(_deck(model, settings), model.config.crop_side, settings.seed, "explain")
+
+
+def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
+    """The heads anew; temperatures on the validation groups and photos, which no stage learnt from."""
+    settle_heads(model, _deck(model, settings), settings.seed)
     held_out = [cases for cases in (_real(model, settings, "val"), _rated(model, settings, "val")) if cases is not None]
     model.config.temperatures = list(calibrate(model, held_out))
 
@@ -174,6 +183,6 @@ def _open_explain(model: CompactModel, settings: TrainSettings) -> Task:
 STAGES: tuple[Stage, ...] = (
     Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
     Stage("ground", 1800, 8, 1.2e-3, _change_pairs, GroundTask, workers=2),
-    Stage("score", 1100, 1, 1e-3, _hands, _open_score, _fit_temperatures, slow="encoder."),
-    Stage("explain", 300, 1, 1e-3, _hands, _open_explain),
+    Stage("score", 1200, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder."),
+    Stage("explain", 400, 1, 2e-3, _explain_hands, _open_explain),
 )

@@ -1,0 +1,112 @@
+"""The heads of the score stage, settled at its end: on the features of whole cases, in seconds.
+
+What ranks real edits is learnt best from few numbers, what sees faults from pixels; so the tower is trained end to end
+first, and then the heads anew upon it, with more of everything that keeps them from learning the cases by heart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from piqa_cli.compact.network import CompactModel, zone_features
+from piqa_cli.training.cases import Cases
+from piqa_cli.training.losses import level_loss
+from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, order_loss
+
+_EPOCHS, _REAL, _MADE = 8, 64, 24  # passes over the real edits; rows of a step
+_RATE, _DECAY = 2e-3, 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What the heads read of N cases: N x 5C and N x (2 (3C + 15) + 1); ratings and severities as in `Cases`."""
+
+    seen: Tensor
+    summed: Tensor
+    ratings: Tensor
+    severities: Tensor
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+
+@torch.inference_mode()
+def features_of(model: CompactModel, cases: Cases) -> Features:
+    """The features of cases as they are, without random windows."""
+    model.train(False)
+    seen, summed = [], []
+    for source, edited, mask, area, inside, outside in case_batches(model, cases):
+        tower, small = model.quality.look(source, edited, mask)
+        seen.append(zone_features(tower, small))
+        summed.append(torch.cat([inside, outside, area], 1))
+    truths = (torch.from_numpy(array) for array in (cases.ratings, cases.severities))
+    return Features(torch.cat(seen), torch.cat(summed), *truths)
+
+
+def settle_heads(model: CompactModel, deck: Deck, seed: int) -> None:
+    """Trains harmony, naturalness and preservation anew on frozen features."""
+    if deck.real is None:
+        return
+    real = features_of(model, deck.real)
+    rated = None if deck.rated is None else features_of(model, deck.rated)
+    made = None if deck.made is None else features_of(model, deck.made)
+    torch.manual_seed(seed)
+    heads = nn.ModuleList([model.quality.harmony, model.quality.naturalness, model.quality.preservation])
+    for module in heads.modules():
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            module.reset_parameters()
+    heads.train()
+    optimiser = torch.optim.AdamW(heads.parameters(), _RATE, weight_decay=_DECAY)
+    steps = max(1, _EPOCHS * (len(real) // _REAL))
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        loss = _real_loss(model, real)
+        if rated is not None:
+            loss = loss + 0.5 * _rated_loss(model, rated)
+        if made is not None:
+            loss = loss + 2 * _versions_loss(model, made)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+    model.train(False)
+
+
+def _levels(model: CompactModel, features: Features, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    answer: tuple[Tensor, Tensor, Tensor] = model.quality.levels(features.seen[rows], features.summed[rows])
+    return answer
+
+
+def _real_loss(model: CompactModel, real: Features) -> Tensor:
+    """Levels, and the order of every two edits."""
+    rows = torch.randint(len(real), (_REAL,))
+    everything = torch.ones(_REAL, _REAL, dtype=torch.bool)
+    losses = []
+    for k, logits in enumerate(_levels(model, real, rows)):
+        ratings = real.ratings[rows, k]
+        losses += [
+            level_loss(logits, ratings, torch.ones(_REAL)),
+            2 * order_loss(logits, -ratings, everything, TOLD_APART),
+        ]
+    return torch.stack(losses).sum()
+
+
+def _rated_loss(model: CompactModel, rated: Features) -> Tensor:
+    rows = torch.randint(len(rated), (_MADE,))
+    levels = _levels(model, rated, rows)
+    losses = [level_loss(logits, rated.ratings[rows, k], torch.ones(_MADE)) for k, logits in enumerate(levels)]
+    return torch.stack(losses).sum()
+
+
+def _versions_loss(model: CompactModel, made: Features) -> Tensor:
+    """Better before worse of one edit, whose versions are neighbouring rows."""
+    better = 2 * torch.randint(len(made) // 2, (_MADE,))
+    rows = torch.stack([better, better + 1], 1).flatten()
+    twins = torch.block_diag(*[torch.ones(2, 2)] * _MADE).bool()
+    levels = _levels(model, made, rows)[:2]
+    losses = [order_loss(logits, made.severities[rows, k], twins, WORSE) for k, logits in enumerate(levels)]
+    return torch.stack(losses).sum()
