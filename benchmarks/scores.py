@@ -29,7 +29,7 @@ from scipy.stats import rankdata
 
 import piqa_cli
 from benchmarks import baselines, common, pictures
-from benchmarks.synthetic import Figure, figure
+from benchmarks.synthetic_tables import Figure, figure
 from piqa_cli import Assessor, assess_pairs, open_assessor
 from piqa_cli.assessor import Grounding
 from piqa_cli.compact.features import measure

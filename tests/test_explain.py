@@ -192,8 +192,11 @@ def test_the_worse_dimensions_main_fault_is_named_below_good_and_none_from_good_
             assert named(text) == [], context
             assert "main fault" not in text, context
             continue
-        seen += 1
         measured = [f for f in found if f.kind in (own[0].kind, own[0].kind + "ing")]
+        if own[0].level == "slight" and not measured:  # an estimate that is right too seldom
+            assert "main fault" not in text, context
+            continue
+        seen += 1
         assert named(text) == [(own[0].kind, measured[0].severity if measured else own[0].level)], context
         for one in measured:
             assert text.count(one.text[1:-1]) == 1, context

@@ -327,7 +327,7 @@ def test_the_columns_of_a_batch_have_whole_words_where_they_fit() -> None:
     [
         ((("seam", 0.81), ("smear", 0.4), ("warp", 0.36), ("colour", 0.3)),
          "main fault: seam (severe); also smear (moderate), warp (moderate)"),
-        ((("garbled", 0.2), ("colour", 0.19)), "main fault: garbled (slight)"),
+        ((("garbled", 0.2), ("colour", 0.19)), None),  # right too seldom to be shown as what is wrong
         ((), None),
     ],
 )  # fmt: skip

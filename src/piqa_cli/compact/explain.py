@@ -148,13 +148,21 @@ def _quality(scores: Scores, findings: Sequence[Finding], faults: Sequence[Fault
     _, dimension, worst = known[0]
     rated = _rated(known)
     if _value(worst) < _HIGH:
-        main = next((f for f in faults if f.kind in _FAULTS and _FAULTS[f.kind][0] is dimension), None)
-        return _supported(rated, known[0], main, findings)
+        return _supported(rated, known[0], _main_fault(faults, dimension, findings), findings)
     if findings:
         return f"{rated}, although {_clause(findings[0])}"
     if len(known) == 2 and not whole:
         return "The edit blends into the scene and looks natural: no single measurement stands out"
     return f"{rated}; no single measurement stands out"
+
+
+def _main_fault(faults: Sequence[Fault], dimension: Dimension, findings: Sequence[Finding]) -> Fault | None:
+    """The worst fault of a dimension, unless it is a slight estimate alone: that is right too seldom to be told."""
+    main = next((f for f in faults if f.kind in _FAULTS and _FAULTS[f.kind][0] is dimension), None)
+    if main is None or main.level != "slight":
+        return main
+    kind = _MEASURED_AS.get(main.kind, main.kind)
+    return main if any(finding.kind == kind for finding in findings) else None
 
 
 def _supported(rated: str, worst: tuple[str, Dimension, Score], main: Fault | None, findings: Sequence[Finding]) -> str:

@@ -20,6 +20,7 @@ _SMALLEST_REGION = 0.0004  # of the frame; less is not told from coding noise
 # A part counts as kept when it is large enough to look at, has structure, and the structure is the same. Measured on
 # subjects before exchanged backgrounds (0.84 and more after JPEG q50) and on whole-picture changes (mostly under 0.7).
 _KEPT_SHARE, _KEPT_DETAIL, _KEPT_CORRELATION, _KEPT_DIFFERENCE = 0.03, 3.0, 0.8, 8.0
+_KEPT_MARGIN = 15  # pixels; a tight outline leaves a rim of the new surroundings on the kept part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +76,7 @@ def keeps_a_part(frame: Frame, changed: NDArray[np.bool_]) -> bool:
     Compares luma and its detail finer than two pixels, away from the region's border.
     """
     kept = ~changed & frame.registration.valid
-    inner = cv2.erode(kept.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
+    inner = cv2.erode(kept.view(np.uint8), np.ones((_KEPT_MARGIN, _KEPT_MARGIN), np.uint8)).view(np.bool_)
     if kept.mean() < _KEPT_SHARE or not inner.any():
         return False
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in (frame.source, frame.edited))

@@ -116,7 +116,7 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
     )
     yield Text()
     yield _score_table(assessment, console)
-    if assessment.faults:
+    if any(fault.level != "slight" for fault in assessment.faults):
         yield _fault_line(assessment)
     if assessment.regions:
         yield _title("regions")
@@ -166,11 +166,9 @@ def _score_table(assessment: Assessment, console: Console) -> RenderableType:
 
 
 def _fault_line(assessment: Assessment) -> RenderableType:
-    """The main fault, and the others that are more than slight."""
-    main, *others = assessment.faults
-    shown = [main, *(fault for fault in others if fault.level != "slight")]
+    """The main fault, and others as far as they are more than slight: a slight estimate is right too seldom."""
     line = Text()
-    for index, fault in enumerate(shown):
+    for index, fault in enumerate(fault for fault in assessment.faults if fault.level != "slight"):
         line.append(("\nmain fault: ", "; also ", ", ")[min(index, 2)] + visible(fault.kind) + " (")
         line.append(fault.level, style=_SEVERITY_STYLES[fault.level]).append(")")
     return line
