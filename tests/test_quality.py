@@ -39,7 +39,7 @@ def cases(count: int, *, family: int = -1, rated: bool = True) -> Cases:
     severities = np.full((count, 3), NAN, np.float32)
     faults = np.full((count, len(FAULTS)), NAN, np.float32)
     if family >= 0:
-        severities = np.tile(np.float32([[0.1, 0.0, 0.0], [0.9, 0.0, 0.0]]), (count // 2, 1))
+        severities = np.tile(np.array([[0.1, 0.0, 0.0], [0.9, 0.0, 0.0]], np.float32), (count // 2, 1))
         faults = np.zeros((count, len(FAULTS)), np.float32)
         faults[:, 0] = severities[:, 0]
     ratings = rng.uniform(1, 5, (count, 3)) if rated else np.full((count, 3), NAN)
