@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -58,9 +59,7 @@ def train_compact(
     unseen = tuple(name.strip() for name in leave_out.split(",") if name.strip())
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    for option, folder in (("--photos", photos), ("--pairs", pairs), ("--teachers", teachers)):
-        if folder is not None and not os.path.isdir(folder):
-            raise InputError(f"{option}: there is no folder '{printable(folder)}'", code="E_NOT_FOUND", file=folder)
+    _require_folders((("--photos", photos), ("--pairs", pairs), ("--teachers", teachers)))
     settings = TrainSettings(
         photos=photos,
         out=out,
@@ -108,11 +107,16 @@ def train_painters(
     ] = None,
 ) -> None:
     """Train the painter and the autoencoder whose faults the synthesis borrows; an interrupted run goes on."""
-    for option, folder in (("--photos", photos), ("--teachers", teachers)):
-        if folder is not None and not os.path.isdir(folder):
-            raise InputError(f"{option}: there is no folder '{printable(folder)}'", code="E_NOT_FOUND", file=folder)
+    _require_folders((("--photos", photos), ("--teachers", teachers)))
     run.progress = f"during training; the same command goes on where it was, with what is in {printable(out)}"
 
     from piqa_cli.training.painters import PainterSettings, train
 
     train(PainterSettings(photos, out, teachers, steps, run.settings.seed), report=run.note)
+
+
+def _require_folders(options: Iterable[tuple[str, str | None]]) -> None:
+    """Refuses a folder that is not there; an option that was not given is None."""
+    for option, folder in options:
+        if folder is not None and not os.path.isdir(folder):
+            raise InputError(f"{option}: there is no folder '{printable(folder)}'", code="E_NOT_FOUND", file=folder)
