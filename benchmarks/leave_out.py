@@ -1,6 +1,6 @@
 """What the model makes of kinds of edit that its training never saw: families left out, fold by fold.
 
-    python -m benchmarks.leave_out --data ../shared/data --run runs/compact --out runs/leave_out [--steps N]
+    python -m benchmarks.leave_out --data ../shared/data --run runs/compact --out runs/leave_out
 
 The list of families is dealt into folds. For each fold a model is trained without the fold's families, from the encoder
 of `--run` (which never saw an edit), and measured on synthetic edits of those families, of photos that training holds
@@ -73,20 +73,23 @@ def trained(fold: Fold, options: argparse.Namespace) -> Path:
                 f"{options.run / ENCODER}: expected the encoder's checkpoint, found none; give --run FOLDER"
             )
         shutil.copy(options.run / ENCODER, working / ENCODER)
-    command = training_command(fold, working, options)
-    status = subprocess.run(command, check=False).returncode
-    if status:
-        raise SystemExit(f"{' '.join(command)}: exit status {status}; run this program again to go on")
+    for stage in ("ground", "score"):
+        command = training_command(fold, stage, working, options)
+        status = subprocess.run(command, check=False).returncode
+        if status:
+            raise SystemExit(f"{' '.join(command)}: exit status {status}; run this program again to go on")
     working.rename(folder)
     return folder / "model"
 
 
-def training_command(fold: Fold, folder: Path, options: argparse.Namespace) -> list[str]:
-    """The `piqa train compact` line of a fold; it goes on where the folder holds a run."""
-    command = [common.PIQA, "train", "compact", "--stages", options.stages, "--leave-out", ",".join(fold.families)]
-    command += ["--photos", str(options.data / "photos"), "--pairs", str(options.data / "train_pairs")]
-    command += ["--out", str(folder), "--seed", str(options.seed)]
-    for flag, value in (("--steps", options.steps), ("--threads", options.threads)):
+def training_command(fold: Fold, stage: str, folder: Path, options: argparse.Namespace) -> list[str]:
+    """The `piqa train compact` line of a fold's stage; it goes on where the folder holds a run."""
+    command = [common.PIQA, "train", "compact", "--stages", stage, "--leave-out", ",".join(fold.families)]
+    command += ["--photos", str(options.data / "photos"), "--out", str(folder), "--seed", str(options.seed)]
+    if stage == "ground":  # what real edits are worth has nothing to do with the families
+        command += ["--pairs", str(options.data / "train_pairs")]
+    steps = options.ground_steps if stage == "ground" else options.score_steps
+    for flag, value in (("--steps", steps), ("--threads", options.threads)):
         command += [] if value is None else [flag, str(value)]
     return [*command, "--resume"] if (folder / "run.json").is_file() else command
 
@@ -172,8 +175,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/compact"), help="has encode.safetensors (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/leave_out"), help="receives the folds (%(default)s)")
     parser.add_argument("--folds", type=int, default=4, help="how many (default: %(default)s)")
-    parser.add_argument("--stages", default="ground,score", help="stages to train (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="optimiser steps a stage (default: each stage's own)")
+    parser.add_argument("--ground-steps", type=int, help="optimiser steps (default: the stage's own)")
+    parser.add_argument("--score-steps", type=int, help="optimiser steps (default: the stage's own)")
     parser.add_argument("--threads", type=int, help="of the training")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: %(default)s)")
     parser.add_argument("--size", type=int, default=384, help="side of the samples in pixels (default: %(default)s)")

@@ -313,14 +313,16 @@ def test_every_family_is_left_out_once_and_the_training_line_names_them(tmp_path
     assert sorted(name for fold in folds for name in fold.families) == sorted(names)
     assert folds[1].families[0] == names[1]
     options = argparse.Namespace(
-        data=tmp_path, out=tmp_path, run=tmp_path, stages="ground,score", steps=7, threads=None, seed=0
+        data=tmp_path, out=tmp_path, run=tmp_path, ground_steps=7, score_steps=None, threads=None, seed=0
     )
-    command = leave_out.training_command(folds[0], tmp_path, options)
+    command = leave_out.training_command(folds[0], "ground", tmp_path, options)
     assert command[command.index("--leave-out") + 1] == ",".join(folds[0].families)
     assert command[command.index("--steps") + 1] == "7"
     assert "--resume" not in command
     (tmp_path / "run.json").write_text("{}")
-    assert "--resume" in leave_out.training_command(folds[0], tmp_path, options)
+    later = leave_out.training_command(folds[0], "score", tmp_path, options)
+    assert "--resume" in later
+    assert "--steps" not in later
 
 
 def test_a_fold_that_was_trained_is_not_trained_again_and_one_of_other_families_is_refused(tmp_path: Path) -> None:

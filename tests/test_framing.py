@@ -69,14 +69,16 @@ def test_mask_of_the_crop_covers_what_the_mask_of_the_frame_covers() -> None:
     assert overlap > 0.9
 
 
-def test_small_region_is_seen_at_native_resolution_not_enlarged() -> None:
+def test_small_region_is_enlarged_to_twice_its_native_size_and_no_more() -> None:
     picture = scene(1536, 2048)
     frame = framed(picture, picture)
     mask = np.zeros(frame.size, np.bool_)
     mask[100:104, 100:104] = True
     crop = crop_region(frame, mask, 256)
-    found = cv2.matchTemplate(picture, crop.edited, cv2.TM_SQDIFF)
-    assert found.min() == 0  # the crop stands in the picture pixel for pixel
+    left, top, right, bottom = np.multiply(crop.box, (2048, 1536, 2048, 1536)).round().astype(int)
+    assert (right - left, bottom - top) == (128, 128)
+    twice = cv2.resize(picture[top:bottom, left:right], (256, 256), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(crop.edited, twice)
 
 
 def test_bounds_of_an_empty_mask_are_the_whole_frame() -> None:

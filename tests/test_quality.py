@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pictures import photo, save
 
 from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import FAULTS, CompactModel
 from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES
 from piqa_cli.training.cases import Cases
+from piqa_cli.training.fresh import FreshEdits, drawn
+from piqa_cli.training.heads import settle_heads
+from piqa_cli.training.losses import moments
 from piqa_cli.training.opinion import to_opinion
 from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, _fault_loss, judge_cases, order_loss
 from piqa_cli.training.ratings import COLUMNS, read_ratings
@@ -62,22 +66,63 @@ def test_cases_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.ratings, written.ratings)
 
 
-def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source() -> None:
-    hands = Hands(Deck(cases(5), cases(4, family=2), cases(6, family=3, rated=False)), SIDE, seed=1)
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> FreshEdits:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(3):
+        save(folder / f"{number}.png", photo(240, 200, seed=number))
+    return FreshEdits(str(folder), SIDE, seed=1)
+
+
+def test_fresh_edits_come_of_every_family_in_two_versions_of_one_place(fresh: FreshEdits) -> None:
+    better, worse = fresh[4]
+    assert better.family == worse.family == 4
+    assert fresh[4 + len(FAMILIES)][0].family == 4
+    assert sum(worse.severities[:2]) > sum(better.severities[:2])
+    np.testing.assert_array_equal(better.crop.source, worse.crop.source)
+    np.testing.assert_array_equal(better.crop.mask, worse.crop.mask)
+    assert better.crop.source.shape == (WIDE, WIDE, 3)
+    assert (better.crop.edited != worse.crop.edited).any()
+
+
+def test_families_left_out_are_in_no_fresh_edit(fresh: FreshEdits) -> None:
+    names = [family.name for family in FAMILIES]
+    some = FreshEdits(fresh.photos, SIDE, seed=1, leave_out=("seam", "warp"))
+    assert [names[some[n][0].family] for n in range(7, 14)] == [n for n in names if n not in ("seam", "warp")][7:14]
+
+
+def test_a_drawn_outline_is_near_the_true_one_and_never_empty() -> None:
+    disc = np.zeros((80, 80), np.bool_)
+    disc[30:50, 30:50] = True
+    speck = np.zeros((80, 80), np.bool_)
+    speck[40, 40] = True
+    areas = set()
+    for seed in range(30):
+        outline = drawn(disc, np.random.default_rng(seed))
+        areas.add(int(outline.sum()))
+        assert 0.6 < outline.sum() / disc.sum() < 1.5
+        assert drawn(speck, np.random.default_rng(seed)).any()
+    assert min(areas) < disc.sum() < max(areas)
+
+
+def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source(fresh: FreshEdits) -> None:
+    hands = Hands(Deck(cases(5), cases(4, family=2)), fresh, small().config, seed=1)
     one, again, other = hands[3], hands[3], hands[4]
     assert all(torch.equal(torch.nan_to_num(one[key]), torch.nan_to_num(again[key])) for key in one)
     assert not torch.equal(one["source"], other["source"])
     real, rated, made = HANDS["score"]
     assert one["source"].shape == (real + rated + 2 * made, 3, SIDE, SIDE)
-    assert sorted(one["family"].tolist()) == [-1] * real + [2] * rated + [3] * 2 * made
-    twins = one["severities"][real + rated :, 0].view(made, 2)
-    assert (twins[:, 0] < twins[:, 1]).all()  # better before worse
+    assert one["family"][: real + rated].tolist() == [-1] * real + [2] * rated
+    families = one["family"][real + rated :].view(made, 2)
+    assert torch.equal(families[:, 0], families[:, 1])
+    assert len(set(families[:, 0].tolist())) == made  # faults of one hand are of many kinds
+    assert torch.isnan(one["inside"]).all(1).tolist() == [False] * (real + rated) + [True] * 2 * made
 
 
 def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
     bad = cases(1)
     bad.ratings[:] = (1.5, 1.5, 2.0)
-    hands = Hands(Deck(bad), SIDE, seed=0)
+    hands = Hands(Deck(bad), None, small().config, seed=0)
     rows = [(row["source"], row["edited"], row["ratings"]) for row in map(hands.__getitem__, range(12))]
     ratings = torch.cat([r for _, _, r in rows])
     swapped = ratings[:, 0] > 4
@@ -85,10 +130,10 @@ def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
     assert torch.isnan(ratings[swapped, 2]).all()
 
 
-def test_both_stages_learn_and_explaining_moves_no_score() -> None:
+def test_both_stages_learn_and_explaining_moves_no_score(fresh: FreshEdits) -> None:
     model = small()
-    deck = Deck(cases(12), cases(4, family=2), cases(8, family=3, rated=False))
-    batch = {key: value[None] for key, value in Hands(deck, SIDE, seed=0)[0].items()}
+    deck = Deck(cases(12), cases(4, family=2))
+    batch = {key: value[None] for key, value in Hands(deck, fresh, model.config, seed=0)[0].items()}
     model.train()
     for stage, steps in (("score", 12), ("explain", 12)):
         task = QualityTask(model, stage)  # type: ignore[arg-type]
@@ -108,7 +153,16 @@ def test_both_stages_learn_and_explaining_moves_no_score() -> None:
         assert not torch.equal(before.faults, after.faults)
 
 
-def testorder_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None:
+def test_heads_settle_on_whatever_sources_there_are() -> None:
+    made = cases(40, family=3, rated=False)
+    for deck in (Deck(made=made), Deck(cases(30), cases(8, family=2), made)):
+        model = small()
+        settle_heads(model, deck, seed=0)
+        harmony = moments(judge_cases(model, made).harmony)[0].view(-1, 2)
+        assert (harmony[:, 0] > harmony[:, 1]).float().mean() > 0.7  # better before worse
+
+
+def test_order_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None:
     logits = torch.zeros(3, 9)
     everything = torch.ones(3, 3, dtype=torch.bool)
     assert order_loss(logits, torch.tensor([0.0, 0.5, NAN]), everything, 0.2) > 0
@@ -127,7 +181,7 @@ def test_fault_loss_is_least_where_the_main_fault_is_named() -> None:
 
 
 @pytest.mark.parametrize("dimension", [Dimension.HARMONY, Dimension.NATURALNESS])
-def test_opinions_keep_theorder_loss_and_the_scale(dimension: Dimension) -> None:
+def test_opinions_keep_the_order_and_the_scale(dimension: Dimension) -> None:
     values = [to_opinion(dimension, float(v)) for v in np.linspace(0.5, 5.5, 101)]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (1.0, 5.0)

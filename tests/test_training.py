@@ -82,6 +82,16 @@ def run(folder: Path, plan: Plan) -> nn.Linear:
     return module
 
 
+def test_the_rate_climbs_again_after_a_restart_to_half_its_peak() -> None:
+    plan = Plan("stage", 300, 0.8, restarts=(200,))
+    rates = [plan.rate(step) for step in range(plan.steps)]
+    assert max(rates[:200]) == pytest.approx(0.8, rel=0.01)
+    assert max(rates[200:]) == pytest.approx(0.4, rel=0.01)
+    assert rates[199] < 0.03
+    assert rates[299] < 0.02
+    assert rates[:200] == [Plan("stage", 200, 0.8).rate(step) for step in range(200)]
+
+
 def test_interrupted_run_ends_with_the_weights_of_a_straight_one(tmp_path: Path) -> None:
     plan = Plan("stage", 60, 0.05)
     straight = run(tmp_path / "straight", plan)

@@ -21,6 +21,7 @@ WORKING_SIDE = 512
 """Longer side of the working frame in pixels; smaller pictures are not enlarged."""
 
 CONTEXT = 1.5  # side of the crop over the region's longer side
+_ENLARGED = 2.0  # at most: a small region has to fill more than a few cells of the network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +109,7 @@ def crop_region(frame: Frame, mask: NDArray[np.bool_], side: int, context: float
     """
     fine = frame.edited_native.shape[1] / frame.size[1]  # loaded pixels per pixel of the frame
     x0, y0, x1, y1 = bounds(mask)
-    span = min(max(context * max(x1 - x0, y1 - y0), side / fine), max(frame.size))
+    span = min(max(context * max(x1 - x0, y1 - y0), side / (fine * _ENLARGED)), max(frame.size))
     native = fine > 1 and span < side
     edited, fine = (frame.edited_native, fine) if native else (frame.edited, 1.0)
     size = max(1, round(span * fine))

@@ -267,7 +267,7 @@ class QualityBranch(nn.Module):
         self.squeeze = nn.ModuleList(_conv(2 * w, narrow, kernel=1) for w in widths)
         self.join = _conv(len(widths) * narrow + 1, width)
         self.tower = nn.Sequential(Residual(width), Residual(width))
-        seen, summed = 5 * width, 2 * (3 * config.decoder_widths[2] + 15) + 1
+        seen, summed = 5 * width, 2 * pooled_size(config) + 1
         self.harmony = LevelHead(summed, seen, config.bins)
         self.naturalness = LevelHead(summed, seen, config.bins)
         self.preservation = _head(summed, config.bins, 256)
@@ -326,6 +326,11 @@ class QualityBranch(nn.Module):
 def zone_features(seen: Tensor, mask: Tensor) -> Tensor:
     """Zone means and the region's strongest responses: N x C x h x w -> N x 5C."""
     return torch.cat([pool(seen, zones(mask)), (seen * (mask > 0.25)).amax((2, 3))], 1)
+
+
+def pooled_size(config: CompactConfig) -> int:
+    """How many numbers `summarise` gives of each side."""
+    return 3 * config.decoder_widths[2] + 15
 
 
 def summarise(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

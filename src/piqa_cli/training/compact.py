@@ -46,7 +46,10 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     for number, stage in enumerate(STAGES):
         torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
-        plan = Plan(stage.name, settings.steps or stage.steps, stage.learning_rate, deadline=deadline, slow=stage.slow)
+        plan = Plan(
+            stage.name, settings.steps or stage.steps, stage.learning_rate, slow=stage.slow, restarts=stage.restarts,
+            deadline=deadline,
+        )  # fmt: skip
         checkpoint = out / f"{stage.name}.safetensors"
         chosen = stage.name in settings.stages
         if chosen and finished_steps(checkpoint) < plan.steps:

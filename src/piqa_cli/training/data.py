@@ -18,12 +18,16 @@ from torch.utils.data import Dataset
 
 from piqa_cli.align import register
 from piqa_cli.compact.network import KINDS
+from piqa_cli.schema import Kind
 from piqa_cli.synthesis.photos import PhotoLibrary
+from piqa_cli.synthesis.pixels import pick
 from piqa_cli.synthesis.stream import make_sample
 from piqa_cli.training.edits import RatedEdit, decode_rgb, load_mask, load_rgb
 
 U8 = NDArray[np.uint8]
 _UNKNOWN_KIND = -100  # cross-entropy's own "do not count"
+_REAL = (0.6, 0.2, 0.2)  # of the real ones: with a mask, with a box, changed all over
+_KINDS = {Kind.LOCAL: 0.62, Kind.NONE: 0.21, Kind.GLOBAL: 0.13, Kind.DIFFERENT: 0.04}  # of the synthetic pairs
 _KEPT_WELL = 4.0  # rating of preservation from which everything outside the judge's box counts as unedited
 
 
@@ -68,18 +72,17 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
     ) -> None:  # fmt: skip
         self.library, self.size, self.seed, self.real_share = library, size, seed, real_share
         self.leave_out = leave_out
-        self.masked = [edit for edit in edits if edit.mask is not None]
-        self.unmasked = [edit for edit in edits if edit.mask is None]
+        bare = [edit for edit in edits if edit.mask is None]
+        self.lots = [
+            [edit for edit in edits if edit.mask is not None],
+            [edit for edit in bare if edit.box != "all"],
+            [edit for edit in bare if edit.box == "all"],
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        draw = rng.random()
-        if draw < 0.7 * self.real_share and self.masked:
-            framed = frame_edit(self.masked[int(rng.integers(len(self.masked)))], rng, self.size)
-        elif draw < self.real_share and self.unmasked:
-            framed = frame_edit(self.unmasked[int(rng.integers(len(self.unmasked)))], rng, self.size)
-        else:
-            framed = self._synthetic(index)
+        lot = self.lots[pick(rng, _REAL)] if rng.random() < self.real_share else []
+        framed = frame_edit(lot[int(rng.integers(len(lot)))], rng, self.size) if lot else self._synthetic(index)
         if rng.random() < 0.8:
             framed = _registered(framed)
         return {
@@ -91,7 +94,8 @@ class ChangePairs(Dataset[dict[str, Tensor]]):
         }
 
     def _synthetic(self, index: int) -> Framed:
-        sample = make_sample(self.library, self.seed * 1_000_003 + index, self.size, "train", without=self.leave_out)
+        seed = self.seed * 1_000_003 + index
+        sample = make_sample(self.library, seed, self.size, "train", kinds=_KINDS, without=self.leave_out)
         kind = KINDS.index(str(sample.kind))
         # Where the whole picture changed, or is another one, there is no outline to learn.
         weight = np.full(sample.mask.shape, KINDS[kind] in ("no_change", "local_edit"), np.uint8)

@@ -6,7 +6,6 @@ first, and then the heads anew upon it, with more of everything that keeps them 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +13,11 @@ from torch import Tensor, nn
 
 from piqa_cli.compact.network import CompactModel, zone_features
 from piqa_cli.training.cases import Cases
+from piqa_cli.training.loop import Plan
 from piqa_cli.training.losses import level_loss
 from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, order_loss
 
-_EPOCHS, _REAL, _MADE = 8, 64, 24  # passes over the real edits; rows of a step
+_STEPS, _REAL, _MADE = 200, 64, 24  # rows of a step: of real edits, of made ones
 _RATE, _DECAY = 2e-3, 0.1
 
 
@@ -48,12 +48,12 @@ def features_of(model: CompactModel, cases: Cases) -> Features:
 
 
 def settle_heads(model: CompactModel, deck: Deck, seed: int) -> None:
-    """Trains harmony, naturalness and preservation anew on frozen features."""
-    if deck.real is None:
-        return
-    real = features_of(model, deck.real)
-    rated = None if deck.rated is None else features_of(model, deck.rated)
-    made = None if deck.made is None else features_of(model, deck.made)
+    """Trains harmony, naturalness and preservation anew on frozen features, from all the sources that there are."""
+    lots = [
+        (loss, features_of(model, cases))
+        for loss, cases in ((_real_loss, deck.real), (_rated_loss, deck.rated), (_made_loss, deck.made))
+        if cases is not None
+    ]
     torch.manual_seed(seed)
     heads = nn.ModuleList([model.quality.harmony, model.quality.naturalness, model.quality.preservation])
     for module in heads.modules():
@@ -61,17 +61,12 @@ def settle_heads(model: CompactModel, deck: Deck, seed: int) -> None:
             module.reset_parameters()
     heads.train()
     optimiser = torch.optim.AdamW(heads.parameters(), _RATE, weight_decay=_DECAY)
-    steps = max(1, _EPOCHS * (len(real) // _REAL))
-    for step in range(steps):
+    plan = Plan("heads", _STEPS, _RATE, warmup=0)
+    for step in range(plan.steps):
         for group in optimiser.param_groups:
-            group["lr"] = _RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        loss = _real_loss(model, real)
-        if rated is not None:
-            loss = loss + 0.5 * _rated_loss(model, rated)
-        if made is not None:
-            loss = loss + 2 * _versions_loss(model, made)
+            group["lr"] = plan.rate(step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.stack([loss(model, features) for loss, features in lots]).sum().backward()
         optimiser.step()
     model.train(False)
 
@@ -99,14 +94,14 @@ def _rated_loss(model: CompactModel, rated: Features) -> Tensor:
     rows = torch.randint(len(rated), (_MADE,))
     levels = _levels(model, rated, rows)
     losses = [level_loss(logits, rated.ratings[rows, k], torch.ones(_MADE)) for k, logits in enumerate(levels)]
-    return torch.stack(losses).sum()
+    return 0.5 * torch.stack(losses).sum()
 
 
-def _versions_loss(model: CompactModel, made: Features) -> Tensor:
-    """Better before worse of one edit, whose versions are neighbouring rows."""
+def _made_loss(model: CompactModel, made: Features) -> Tensor:
+    """Better before worse: of every two edits, and more often of one edit's versions, which are neighbouring rows."""
     better = 2 * torch.randint(len(made) // 2, (_MADE,))
     rows = torch.stack([better, better + 1], 1).flatten()
-    twins = torch.block_diag(*[torch.ones(2, 2)] * _MADE).bool()
-    levels = _levels(model, made, rows)[:2]
-    losses = [order_loss(logits, made.severities[rows, k], twins, WORSE) for k, logits in enumerate(levels)]
-    return torch.stack(losses).sum()
+    everything = torch.ones(len(rows), len(rows), dtype=torch.bool)
+    levels = _levels(model, made, rows)
+    losses = [order_loss(logits, made.severities[rows, k], everything, WORSE) for k, logits in enumerate(levels)]
+    return 2 * torch.stack(losses).sum()

@@ -44,15 +44,19 @@ class Plan:
     weight_decay: float = 0.02
     warmup: float = 0.05
     slow: str = ""  # parameters under this name learn at a third of the rate: they start from what they know
+    restarts: tuple[int, ...] = ()  # steps at which the rate climbs again, to half of its last peak
     deadline: float | None = None  # time.monotonic() at which to stop with a checkpoint
 
     def rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to 2 % of the peak."""
-        warm = max(1, int(self.warmup * self.steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        progress = (step - warm) / max(1, self.steps - warm)
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        """Linear warm-up, then half a cosine to 2 % of the peak; again after every restart (Loshchilov 2017)."""
+        begun = [0, *(restart for restart in self.restarts if restart <= step and restart < self.steps)]
+        last = min((restart for restart in self.restarts if restart > step), default=self.steps)
+        peak, done, length = self.learning_rate / 2 ** (len(begun) - 1), step - begun[-1], last - begun[-1]
+        warm = max(1, int(self.warmup * length))
+        if done < warm:
+            return peak * (done + 1) / warm
+        progress = (done - warm) / max(1, length - warm)
+        return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
 class Checkpoint:

@@ -1,7 +1,8 @@
-"""The score and explain stages: order from synthetic severity, the scale from ratings of real and of made edits.
+"""The score and explain stages: order and faults from made edits, the scale from ratings of real and of made ones.
 
 What the quality branch reads of the change decoder is computed once, before the first step (`cases`), so that both
-stages meet the regions that they will meet at work, and neither can undo what grounding has learnt.
+stages meet the regions that they will meet at work, and neither can undo what grounding has learnt. Made edits come
+without end (`fresh`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from piqa_cli.compact.network import CompactModel, Judged
+from piqa_cli.compact.config import CompactConfig
+from piqa_cli.compact.network import CompactModel, Judged, LevelHead, pooled_size, zone_features
 from piqa_cli.training.cases import WIDER, Cases
 from piqa_cli.training.data import U8, reencoded, to_tensor
+from piqa_cli.training.fresh import FreshEdit, FreshEdits
 from piqa_cli.training.losses import fidelity_loss, level_loss, moments, steady_loss
 
 Batch = dict[str, Tensor]
 Stage = Literal["score", "explain"]
-HANDS = {"score": (12, 2, 2), "explain": (4, 2, 6)}  # rated real edits, rated made ones, made ones in two versions
+HANDS = {"score": (8, 2, 7), "explain": (4, 0, 10)}  # rated real edits, rated made ones, fresh ones in two versions
 TOLD_APART = 0.4  # ratings closer than this are not put in order
 WORSE = 0.15  # nor severities of two edits closer than this
 _SWAPPED, _SWAPPED_BELOW, _UNTOUCHED = 0.1, 3.4, 4.5
@@ -34,7 +38,7 @@ _NAMED = 0.15  # severity from which a fault has to be named
 
 @dataclass(frozen=True, slots=True)
 class Deck:
-    """What hands are dealt from, `made` as neighbouring rows (better, worse); None: that source has no part in it."""
+    """What scores are learnt from, `made` as neighbouring rows (better, worse); None: that source has no part in it."""
 
     real: Cases | None = None
     rated: Cases | None = None
@@ -42,26 +46,33 @@ class Deck:
 
 
 class Hands(Dataset[Batch]):
-    """Hands of cases: item i is a pure function of seed and i.
+    """Hands of edits: item i is a pure function of seed and i.
 
-    Every array of a hand has a row a case. `source`, `edited`: 3 x S x S uint8; `mask`: 1 x S x S; `area`: 1; the
-    rest as in `Cases`. `sure`: 1 for real edits, less for made ones, whose ratings say less of real ones.
+    Every array of a hand has a row an edit. `source`, `edited`: 3 x S x S uint8; `mask`: 1 x S x S; `area`: 1; the
+    rest as in `Cases`, `inside` and `outside` NaN for fresh edits. `sure`: 1 for real edits, less for made ones, whose
+    ratings say less of real ones.
     """
 
-    def __init__(self, deck: Deck, side: int, seed: int, stage: Stage = "score") -> None:
-        self.deck, self.side, self.seed = deck, side, seed
-        self.real, self.rated, self.twins = HANDS[stage]
+    def __init__(
+        self, deck: Deck, fresh: FreshEdits | None, config: CompactConfig, seed: int, stage: Stage = "score"
+    ) -> None:
+        self.real, self.rated, self.fresh = deck.real, deck.rated, fresh
+        self.side, self.seed, self.counts = config.crop_side, seed, HANDS[stage]
+        self.pooled = pooled_size(config)
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, 7, index))
         rows = []
-        for cases, count in ((self.deck.real, self.real), (self.deck.rated, self.rated)):
+        for cases, count in ((self.real, self.counts[0]), (self.rated, self.counts[1])):
             if cases is not None:
                 rows += [self._row(cases, i, rng) for i in rng.integers(len(cases), size=count).tolist()]
-        if self.deck.made is not None:
-            better = 2 * rng.integers(len(self.deck.made) // 2, size=self.twins)
-            both = [row for first in better.tolist() for row in (first, first + 1)]
-            rows += [self._row(self.deck.made, i, rng) for i in both]
+        if self.fresh is not None:
+            for number in range(self.counts[2]):
+                draws = int(rng.integers(2**31))
+                rows += [
+                    self._fresh_row(edit, np.random.default_rng(draws))
+                    for edit in self.fresh[self.counts[2] * index + number]
+                ]
         return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
     def _row(self, cases: Cases, index: int, rng: np.random.Generator) -> Batch:
@@ -74,19 +85,19 @@ class Hands(Dataset[Batch]):
             ratings[:] = (_UNTOUCHED, _UNTOUCHED, np.nan)
         elif rng.random() < 0.3:  # a re-encoding must not move the scores
             edited = reencoded(np.ascontiguousarray(edited), rng)
-        return {
-            "source": to_tensor(source),
-            "edited": to_tensor(edited),
-            "mask": torch.from_numpy(np.array(mask, np.float32) / 255)[None],
-            "area": torch.tensor([cases.area[index]]),
-            "inside": torch.from_numpy(cases.inside[index]),
-            "outside": torch.from_numpy(cases.outside[index]),
-            "ratings": torch.from_numpy(ratings),
-            "severities": torch.from_numpy(cases.severities[index]),
-            "faults": torch.from_numpy(cases.faults[index]),
-            "family": torch.tensor(cases.family[index]),
-            "sure": torch.tensor(1.0 if real else _SURE_OF_MADE),
-        }
+        names = ("area", "inside", "outside", "severities", "faults", "family")
+        known = {name: np.asarray(getattr(cases, name)[index]) for name in names}
+        return _item(source, edited, mask, **known, ratings=ratings, sure=np.float32(1 if real else _SURE_OF_MADE))
+
+    def _fresh_row(self, edit: FreshEdit, rng: np.random.Generator) -> Batch:
+        crop = edit.crop
+        pictures = self._window((crop.source, crop.edited, np.rint(255 * crop.mask).astype(np.uint8)), rng)
+        unknown = np.full(self.pooled, np.nan, np.float32)
+        return _item(
+            *pictures, area=np.float32(crop.area), inside=unknown, outside=unknown,
+            severities=np.array(edit.severities, np.float32), faults=np.array(edit.faults, np.float32),
+            family=np.int64(edit.family), ratings=unknown[:3], sure=np.float32(0),
+        )  # fmt: skip
 
     def _window(self, pictures: tuple[U8, U8, U8], rng: np.random.Generator) -> list[U8]:
         wide = pictures[0].shape[0]
@@ -99,6 +110,14 @@ class Hands(Dataset[Batch]):
             return np.ascontiguousarray(part[:, ::-1] if flip else part, np.uint8)
 
         return [seen(picture) for picture in pictures]
+
+
+def _item(source: U8, edited: U8, mask: U8, **known: NDArray[np.generic] | np.generic) -> Batch:
+    """A row of a hand; numbers get a place of their own."""
+    pictures = {"source": to_tensor(source), "edited": to_tensor(edited)}
+    numbers = {name: torch.from_numpy(np.array(value)) for name, value in known.items()}
+    numbers["area"] = numbers["area"][None]
+    return pictures | {"mask": torch.from_numpy(np.array(mask, np.float32) / 255)[None]} | numbers
 
 
 class QualityTask:
@@ -122,12 +141,30 @@ class QualityTask:
     def losses(self, batch: Batch) -> Batch:
         """The items of `Hands`, batched: N x rows of everything."""
         flat = {key: value.flatten(0, 1) for key, value in batch.items()}
-        summary = flat["inside"], flat["outside"]
-        judged = self.model.judge(_rgb(flat["source"]), _rgb(flat["edited"]), flat["mask"], flat["area"], summary)
+        judged = self._judged(flat)
         named = {"faults": _fault_loss(judged.faults, flat["faults"]), "artefacts": 0.3 * _artefact_loss(judged, flat)}
-        if self.stage == "explain":
-            return named
-        return _score_losses(judged, flat) | {key: 0.5 * value for key, value in named.items()}
+        return named if self.stage == "explain" else named | _score_losses(judged, flat)
+
+    def _judged(self, flat: Batch) -> Judged:
+        """The network's answers; where nothing is known of the whole picture, from the crop alone."""
+        quality = self.model.quality
+        seen, small = quality.look(_rgb(flat["source"]), _rgb(flat["edited"]), flat["mask"])
+        zones = zone_features(seen, small)
+        summed = torch.cat([flat["inside"], flat["outside"], flat["area"]], 1)
+        known = _known(flat)
+        evidence = quality.evidence(seen)
+
+        def levels(head: LevelHead) -> Tensor:
+            own: Tensor = head.seen(zones)
+            return own.index_add(0, known, head.summed(summed[known]).type_as(own))
+
+        return Judged(
+            harmony=levels(quality.harmony),
+            naturalness=levels(quality.naturalness),
+            preservation=quality.preservation(summed[known]),
+            faults=quality.faults(zone_features(evidence, small)),
+            artefacts=quality.artefact(evidence),
+        )
 
 
 def _rgb(pictures: Tensor) -> Tensor:
@@ -136,20 +173,25 @@ def _rgb(pictures: Tensor) -> Tensor:
 
 def _score_losses(judged: Judged, flat: Batch) -> Batch:
     losses: Batch = {}
-    real, unrated = flat["family"] < 0, torch.isnan(flat["ratings"][:, 0]) & (flat["family"] >= 0)
-    twins = _twins(unrated)
-    # What a rater makes of a made edit does not carry over to real ones, nor back: each is ordered among its own kind.
-    alike = real[:, None] == real[None, :]
-    heads = ((judged.harmony, "h"), (judged.naturalness, "n"), (judged.preservation, "p"))
-    for k, (logits, name) in enumerate(heads):
-        ratings, badness = flat["ratings"][:, k], flat["severities"][:, k]
-        losses[f"level_{name}"] = level_loss(logits, ratings, flat["sure"])
+    everything = torch.arange(len(flat["family"]))
+    heads = (("harmony", everything), ("naturalness", everything), ("preservation", _known(flat)))
+    for k, (name, rows) in enumerate(heads):
+        logits, ratings, badness = getattr(judged, name), flat["ratings"][rows, k], flat["severities"][rows, k]
+        made, rated = flat["family"][rows] >= 0, ~torch.isnan(ratings)
+        losses[f"level_{name}"] = level_loss(logits, ratings, flat["sure"][rows])
+        # What a rater makes of a made edit does not carry over to real ones, nor back: each is ordered among its own
+        # kind. Fresh edits are ordered by severity, whatever else is in the picture.
+        alike = made[:, None] == made[None, :]
         losses[f"order_{name}"] = 2 * order_loss(logits, -ratings, alike, TOLD_APART)
-        # What else is in the picture weighs more with a rater than a fault's severity does, so that severity only
-        # tells two versions of one edit apart.
-        losses[f"twins_{name}"] = 2 * order_loss(logits, badness, twins, WORSE)
-        losses[f"steady_{name}"] = 0.3 * _steady(logits, badness, twins)
+        fresh = made & ~rated
+        losses[f"severity_{name}"] = 3 * order_loss(logits, badness, fresh[:, None] & fresh[None, :], WORSE)
+        losses[f"steady_{name}"] = 0.3 * _steady(logits, badness, _twins(fresh))
     return losses
+
+
+def _known(flat: Batch) -> Tensor:
+    """The rows of which it is known what changed in the whole picture."""
+    return torch.nonzero(~torch.isnan(flat["inside"]).any(1)).flatten()
 
 
 def _twins(unrated: Tensor) -> Tensor:
@@ -185,7 +227,7 @@ def _fault_loss(logits: Tensor, faults: Tensor) -> Tensor:
     # A recipe names all faults and how bad each is; a remark names what struck the judge, and nothing of the rest.
     sure = has * torch.where(all_known, 1.0, 0.2)
     severity = (each * all_known).sum() / all_known.sum().clamp_min(1)
-    return severity + 0.3 * (which * sure).sum() / sure.sum().clamp_min(1)
+    return severity + 0.5 * (which * sure).sum() / sure.sum().clamp_min(1)
 
 
 def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:

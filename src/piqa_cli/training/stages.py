@@ -25,6 +25,7 @@ from piqa_cli.synthesis.photos import PhotoLibrary, split_of
 from piqa_cli.training.cases import Cases, made_cases, rated_cases, real_cases
 from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
+from piqa_cli.training.fresh import FreshEdits
 from piqa_cli.training.heads import settle_heads
 from piqa_cli.training.losses import change_loss
 from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
@@ -32,7 +33,7 @@ from piqa_cli.training.ratings import read_ratings, reproducible
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.teachers import Distillation
 
-_MADE_EACH = 120  # synthetic edits of every family for the score and explain stages
+_MADE_EACH = 80  # synthetic edits of every family for the heads of the scores
 
 
 class Task(Protocol):
@@ -59,6 +60,7 @@ class Stage:
     open_task: Callable[[CompactModel, TrainSettings], Task]
     finish: Callable[[CompactModel, TrainSettings], None] | None = None
     slow: str = ""  # parameters under this name learn slowly
+    restarts: tuple[int, ...] = ()  # see `loop.Plan`
     workers: int = 0  # processes that make items; none where they lie in memory
 
 
@@ -138,8 +140,10 @@ def _cases(settings: TrainSettings, name: str, make: Callable[[], Cases]) -> Cas
     return Cases.load(path)
 
 
-def _real(model: CompactModel, settings: TrainSettings, split: Literal["train", "val"]) -> Cases:
-    edits = [edit for edit in read_edits(_required(settings.pairs, "--pairs", "score")) if edit.split == split]
+def _real(model: CompactModel, settings: TrainSettings, split: Literal["train", "val"]) -> Cases | None:
+    if settings.pairs is None:
+        return None
+    edits = [edit for edit in read_edits(Path(settings.pairs)) if edit.split == split]
     return _cases(settings, f"real-{split}", lambda: real_cases(model, edits))
 
 
@@ -157,12 +161,19 @@ def _deck(model: CompactModel, settings: TrainSettings) -> Deck:
     return Deck(_real(model, settings, "train"), _rated(model, settings, "train"), made)
 
 
+def _hands(model: CompactModel, settings: TrainSettings, stage: Literal["score", "explain"]) -> Hands:
+    deck = Deck(_real(model, settings, "train"), _rated(model, settings, "train"))
+    seed = settings.seed + (stage == "explain")
+    fresh = FreshEdits(settings.photos, model.config.crop_side, seed, settings.leave_out)
+    return Hands(deck, fresh, model.config, seed, stage)
+
+
 def _score_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
-    return Hands(_deck(model, settings), model.config.crop_side, settings.seed, "score")
+    return _hands(model, settings, "score")
 
 
 def _explain_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
-    return Hands(_deck(model, settings), model.config.crop_side, settings.seed, "explain")
+    return _hands(model, settings, "explain")
 
 
 def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
@@ -182,7 +193,7 @@ def _open_explain(model: CompactModel, settings: TrainSettings) -> Task:
 
 STAGES: tuple[Stage, ...] = (
     Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
-    Stage("ground", 1800, 8, 1.2e-3, _change_pairs, GroundTask, workers=2),
-    Stage("score", 1200, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder."),
-    Stage("explain", 400, 1, 2e-3, _explain_hands, _open_explain),
+    Stage("ground", 3300, 8, 1.2e-3, _change_pairs, GroundTask, restarts=(1800,), workers=2),
+    Stage("score", 1200, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder.", workers=2),
+    Stage("explain", 400, 1, 2e-3, _explain_hands, _open_explain, workers=2),
 )
