@@ -1,12 +1,11 @@
 """What each source of judgement adds to the scores, and how much more rated real edits would.
 
     python -m benchmarks.ablation --run runs/compact
-    python -m benchmarks.ablation --run runs/compact --network --steps 200
 
 Learns anew for every row from the cases that `piqa train compact` left in the run's folder, and measures on groups and
-photos that no row has seen. By default a support vector machine on what the change decoder pooled within the region
-and outside it, which knows nothing of any rating: seconds a row. With `--network` the quality branch itself, trained
-for a few steps: minutes a row. Rows are to be compared with each other, not with the model card.
+photos that no row has seen: once with a support vector machine on what the change decoder pooled within the region and
+outside it, which knows nothing of any rating; once with the network's own heads upon the run's tower, which has seen
+all sources. Rows are to be compared with each other, not with the model card.
 """
 
 from __future__ import annotations
@@ -19,74 +18,59 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
-from torch import Tensor
 
 from benchmarks import common
-from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import CompactModel
+from piqa_cli.compact.weights_file import load_model
 from piqa_cli.metrics import srcc
 from piqa_cli.training.cases import Cases
-from piqa_cli.training.loop import Plan, fit
-from piqa_cli.training.losses import moments
-from piqa_cli.training.quality import Deck, Hands, QualityTask, judge_cases
+from piqa_cli.training.heads import Features, Sources, features_of, level_means, settle_heads
+from piqa_cli.training.quality import Deck
 
 Array = NDArray[np.float64]
 DIMENSIONS = ("harmony", "naturalness", "preservation")
+LOTS = ("real-train", "rated-train", "made", "real-val", "rated-val")
+ROWS = (
+    ("severity of made edits alone", 0.0, False, True),
+    ("rated real edits alone, a quarter of them", 0.25, False, False),
+    ("rated real edits alone, half of them", 0.5, False, False),
+    ("rated real edits alone", 1.0, False, False),
+    ("rated made edits alone", 0.0, True, False),
+    ("rated real edits and severity", 1.0, False, True),
+    ("rated real and made edits", 1.0, True, False),
+    ("all three", 1.0, True, True),
+)  # what is learnt from: name, share of the rated real edits, whether rated made ones, whether severity
 
 
-def part(cases: Cases, share: float) -> Cases:
-    """The first `share` of the rows, which are in no order that matters."""
-    count = round(share * len(cases))
-    order = np.random.default_rng(0).permutation(len(cases))[:count]
-    return Cases(**{field.name: getattr(cases, field.name)[order] for field in fields(Cases)})
+def chosen(count: int, share: float) -> NDArray[np.int64]:
+    """The first `share` of `count` rows, which are in no order that matters."""
+    return np.random.default_rng(0).permutation(count)[: round(share * count)]
 
 
-def decks(folder: Path) -> Iterator[tuple[str, Deck]]:
-    """The rows of the table: what is learnt from."""
-    real, rated, made = (
-        Cases.load(folder / f"cases-{name}.safetensors") for name in ("real-train", "rated-train", "made")
-    )
-    yield "severity of made edits alone", Deck(made=made)
-    yield "rated real edits alone, a quarter of them", Deck(part(real, 0.25))
-    yield "rated real edits alone, half of them", Deck(part(real, 0.5))
-    yield "rated real edits alone", Deck(real)
-    yield "rated made edits alone", Deck(rated=rated)
-    yield "rated real edits and severity", Deck(real, made=made)
-    yield "rated real and made edits", Deck(real, rated)
-    yield "all three", Deck(real, rated, made)
+def decks(cases: Sequence[Cases]) -> Iterator[Deck]:
+    """The rows of the table as cases."""
+    real, rated, made = cases[:3]
+    for _, share, with_rated, with_made in ROWS:
+        some = {field.name: getattr(real, field.name)[chosen(len(real), share)] for field in fields(Cases)}
+        yield Deck(Cases(**some) if share else None, rated if with_rated else None, made if with_made else None)
 
 
-def trained(folder: Path, deck: Deck, steps: int, scratch: Path, name: str) -> CompactModel:
-    """The network after a short score stage on a deck."""
-    torch.manual_seed(0)
-    model = CompactModel(CompactConfig())
-    grounded = load_file(folder / "ground.safetensors")
-    known = {key.removeprefix("model."): value for key, value in grounded.items() if key.startswith("model.")}
-    model.load_state_dict(known, strict=False)
-    model.train()
-    task = QualityTask(model, "score")
-    hands = Hands(deck, model.config.crop_side, seed=0)
-
-    def batches(first: int, last: int) -> Iterator[dict[str, Tensor]]:
-        for step in range(first, last):
-            yield {key: value[None] for key, value in hands[step].items()}
-
-    def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
-            return task.losses(batch)
-
-    fit(Plan(name, steps, 1e-3, slow="encoder."), task.parameters_of(), step, batches, scratch, lambda line: None)
-    return model
+def sources(features: Sequence[Features]) -> Iterator[Sources]:
+    """The rows of the table as features."""
+    real, rated, made = features[:3]
+    for _, share, with_rated, with_made in ROWS:
+        rows = torch.from_numpy(chosen(len(real), share))
+        some = Features(*(getattr(real, field.name)[rows] for field in fields(Features)))
+        yield Sources(some if share else None, rated if with_rated else None, made if with_made else None)
 
 
-def by_network(model: CompactModel, cases: Cases) -> Array:
-    """Harmony, naturalness and preservation, N x 3."""
-    judged = judge_cases(model, cases)
-    return np.stack([moments(getattr(judged, dimension))[0].double().numpy() for dimension in DIMENSIONS], 1)
+def by_heads(model: CompactModel, learnt: Sources, held_out: Sequence[Features]) -> list[Array]:
+    """Harmony, naturalness and preservation, N x 3, of each lot that is held out."""
+    settle_heads(model, learnt, seed=0)
+    return [level_means(model, features).double().numpy() for features in held_out]
 
 
 def by_vectors(deck: Deck, held_out: Sequence[Cases]) -> list[Array]:
@@ -121,37 +105,37 @@ def correlations(values: Array, cases: Cases, truth: str, sign: float = 1.0) -> 
     return [srcc(values[known[:, k], k], sign * wanted[known[:, k], k]) for k in range(len(DIMENSIONS))]
 
 
-def main() -> None:
-    """Prints a row a deck."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="output folder of `piqa train compact`")
-    parser.add_argument("--network", action="store_true", help="train the quality branch itself for every row")
-    parser.add_argument("--steps", type=int, default=200, help="with --network (default: %(default)s)")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("runs/ablation"), help="checkpoints; a row goes on from its own"
-    )
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    options.scratch.mkdir(parents=True, exist_ok=True)
-    held_out = [Cases.load(options.run / f"cases-{name}.safetensors") for name in ("real-val", "rated-val")]
-    rows: list[common.Row] = []
-    for number, (name, deck) in enumerate(decks(options.run)):
-        if options.network:
-            model = trained(options.run, deck, options.steps, options.scratch, f"row{number}")
-            values = [by_network(model, cases) for cases in held_out]
-        else:
-            values = by_vectors(deck, held_out)
-        real, made = (correlations(v, cases, "ratings") for v, cases in zip(values, held_out, strict=True))
-        severity = correlations(values[1], held_out[1], "severities", -1)
-        rows.append((name, *real, *made, *severity[:2]))
-        print(rows[-1], flush=True)
+def table(how: str, cases: Sequence[Cases], answers: Sequence[Sequence[Array]]) -> common.Table:
+    """A row for each of `ROWS`; `answers` of the two lots that are held out."""
+    held_out = cases[3:]
+    lines = []
+    for (name, *_), values in zip(ROWS, answers, strict=True):
+        real, made = (correlations(v, lot, "ratings") for v, lot in zip(values, held_out, strict=True))
+        lines.append((name, *real, *made, *correlations(values[1], held_out[1], "severities", -1)[:2]))
     columns = (
         "learns from", *(f"real, {d}" for d in DIMENSIONS), *(f"made, {d}" for d in DIMENSIONS),
         "made, harmony with severity", "made, naturalness with severity",
     )  # fmt: skip
-    how = f"the quality branch, {options.steps} steps" if options.network else "support vectors on pooled change"
     title = f"SRCC on {len(held_out[0])} real and {len(held_out[1])} made edits held out; {how}"
-    common.publish([common.Table(title, columns, tuple(rows))], options.json)
+    return common.Table(title, columns, tuple(lines))
+
+
+def main() -> None:
+    """Prints a table a learner, a row a set of sources."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="output folder of `piqa train compact`")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    cases = [Cases.load(options.run / f"cases-{name}.safetensors") for name in LOTS]
+    model = load_model(options.run / "model")
+    features = [features_of(model, lot) for lot in cases]
+    heads = [by_heads(model, learnt, features[3:]) for learnt in sources(features)]
+    vectors = [by_vectors(deck, cases[3:]) for deck in decks(cases)]
+    tables = [
+        table("the network's heads on its tower", cases, heads),
+        table("support vectors on pooled change", cases, vectors),
+    ]
+    common.publish(tables, options.json)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from benchmarks.alexnet import AlexNetFeatures
 from piqa_cli import assess_pairs, open_assessor
 from piqa_cli.assessor import Assessor
 from piqa_cli.compact.assessor import CompactAssessor
-from piqa_cli.compact.network import summarise
+from piqa_cli.compact.network import MEASURED, summarise
 from piqa_cli.images import LoadedPair, load_pair
 from piqa_cli.pairs import PairQuery, find_pairs
 
@@ -108,7 +108,7 @@ def measure_model(options: Options) -> list[common.Row]:
         grounded, evidence = network.ground(a, b)
         summary = summarise(grounded, evidence, torch.sigmoid(grounded.mask))
         crops = a[..., :side, :side], b[..., :side, :side]
-        network.judge(*crops, crops[0][:, :1].round(), torch.full((1, 1), 0.1), summary)
+        network.judge(*crops, crops[0][:, :1].round(), torch.full((1, 1), 0.1), torch.zeros(1, MEASURED), summary)
 
     def ground_and_score() -> None:
         assessor.score(loaded, assessor.ground(loaded))

@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from piqa_cli.compact.config import CompactConfig
-from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, best_match, over_floor, pool, summarise, zones
+from piqa_cli.compact.network import (
+    FAULTS,
+    KINDS,
+    MEASURED,
+    CompactModel,
+    best_match,
+    over_floor,
+    pool,
+    summarise,
+    zones,
+)
 from piqa_cli.compact.weights_file import load_model, save_model
 from piqa_cli.errors import ModelError
 from piqa_cli.schema import Kind
@@ -30,7 +40,9 @@ def model() -> CompactModel:
         grounded, evidence = network.ground(source, edited)
         crop = torch.rand(2, 3, 64, 64)
         summary = summarise(grounded, evidence, grounded.mask.sigmoid())
-        network.judge(crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), summary)
+        network.judge(
+            crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), torch.full((2, MEASURED), torch.nan), summary
+        )
     network.train(False)
     return network
 
@@ -50,7 +62,9 @@ def test_maps_have_the_documented_shapes(model: CompactModel) -> None:
     inside, outside = summarise(grounded, evidence, grounded.mask.sigmoid())
     assert inside.shape == outside.shape == (2, 3 * 8 + 15)
     crop = torch.rand(2, 3, 64, 64)
-    judged = model.judge(crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), (inside, outside))
+    judged = model.judge(
+        crop, crop, torch.ones(2, 1, 64, 64), torch.ones(2, 1), torch.zeros(2, MEASURED), (inside, outside)
+    )
     assert judged.harmony.shape == judged.naturalness.shape == judged.preservation.shape == (2, 9)
     assert judged.faults.shape == (2, len(FAULTS))
     assert judged.artefacts.shape == (2, 1, 8, 8)

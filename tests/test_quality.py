@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import photo, save
 
+from pictures import photo, save
 from piqa_cli.compact.config import CompactConfig
-from piqa_cli.compact.network import FAULTS, CompactModel
+from piqa_cli.compact.network import FAULTS, MEASURED, CompactModel
 from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.fresh import FreshEdits, drawn
-from piqa_cli.training.heads import settle_heads
+from piqa_cli.training.heads import settle_heads, sources_of
 from piqa_cli.training.losses import moments
 from piqa_cli.training.opinion import to_opinion
 from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, _fault_loss, judge_cases, order_loss
@@ -50,6 +50,7 @@ def cases(count: int, *, family: int = -1, rated: bool = True) -> Cases:
     return Cases(
         source=pictures[0], edited=pictures[1], mask=np.full((count, WIDE, WIDE), 255, np.uint8),
         area=np.full(count, 0.2, np.float32),
+        measured=np.zeros((count, MEASURED), np.float32),
         inside=rng.standard_normal((count, SUMMARY)).astype(np.float32),
         outside=rng.standard_normal((count, SUMMARY)).astype(np.float32),
         ratings=ratings.astype(np.float32), severities=severities, faults=faults,
@@ -157,7 +158,7 @@ def test_heads_settle_on_whatever_sources_there_are() -> None:
     made = cases(40, family=3, rated=False)
     for deck in (Deck(made=made), Deck(cases(30), cases(8, family=2), made)):
         model = small()
-        settle_heads(model, deck, seed=0)
+        settle_heads(model, sources_of(model, deck), seed=0)
         harmony = moments(judge_cases(model, made).harmony)[0].view(-1, 2)
         assert (harmony[:, 0] > harmony[:, 1]).float().mean() > 0.7  # better before worse
 

@@ -17,6 +17,7 @@ from piqa_cli.compact.explain import explain
 from piqa_cli.compact.framing import Crop, Frame, crop_region, open_frame, resize_mask
 from piqa_cli.compact.grounding import ground_frames, keeps_a_part, summarise_maps, threshold, to_tensor
 from piqa_cli.compact.judgement import judge
+from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, Judged
 from piqa_cli.errors import DeviceError
 from piqa_cli.images import LoadedPair
@@ -165,9 +166,11 @@ class CompactAssessor:
         )
         mask = torch.from_numpy(np.stack([crop.mask for crop in crops]))[:, None].to(self.device)
         area = torch.tensor([[crop.area] for crop in crops], device=self.device)
+        numbers = [crop_numbers(crop.source, crop.edited, crop.mask) for crop in crops]
+        measured = torch.from_numpy(np.stack(numbers)).to(self.device)
         inside, outside = (torch.cat([g.summary[k] for g in groundings]) for k in (0, 1))
         with self._precision():
-            return self.model.judge(source, edited, mask, area, (inside, outside))
+            return self.model.judge(source, edited, mask, area, measured, (inside, outside))
 
     def _levels(self, judged: Judged, index: int) -> dict[Dimension, tuple[float, float]]:
         """Mean and half the 80 % interval of each learned score of one pair."""

@@ -231,6 +231,8 @@ def _texture_loss(now: Planes, before: Planes, areas: Areas) -> float:
     light = float(now.lab_blocks[areas.inside_blocks, 0].mean()) + 5
     dimmed = min(1.0, light / (float(before.lab_blocks[areas.inside_blocks, 0].mean()) + 5))
     expected = min(around, had) * dimmed**2
+    if expected == 0:
+        return 0.0
     # Below a standard deviation of 1 L* there was no texture to lose.
     return max(0.0, 1 - have / expected) * min(1.0, expected)
 

@@ -26,6 +26,9 @@ FAULTS = (
 )  # fmt: skip
 """Order of the fault logits; the faults of `synthesis.canvas`."""
 
+MEASURED = 17
+"""How many measurements of a crop are read; `measured.NUMBERS`."""
+
 STRIDE = 32
 """Height and width of what goes in must be multiples of this."""
 
@@ -231,6 +234,13 @@ def pool(features: Tensor, weights: Tensor) -> Tensor:
     return (sums / total.clamp_min(1e-3)).flatten(1)
 
 
+def spread_out(measured: Tensor) -> Tensor:
+    """Measurements of any unit, N x M with NaN where unknown -> N x 3M: compressed, their size, and whether unknown."""
+    known = torch.nan_to_num(measured)
+    compressed = known.sign() * known.abs().log1p()
+    return torch.cat([compressed, compressed.abs(), torch.isnan(measured).to(measured.dtype)], 1)
+
+
 def _head(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
     """Every input in its own unit, then one hidden layer."""
     return nn.Sequential(
@@ -240,16 +250,17 @@ def _head(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
 
 
 class LevelHead(nn.Module):
-    """The levels of one score: what changed in the whole picture speaks, and what is seen in the crop is added."""
+    """The levels of one score: a sum of what changed in the whole picture, what the crop shows, what it measures."""
 
     def __init__(self, summed: int, seen: int, bins: int) -> None:
         super().__init__()
         self.summed = _head(summed, bins, 256)
         self.seen = _head(seen, bins, 96)
+        self.measured = _head(3 * MEASURED, bins, 64)
 
-    def forward(self, summed: Tensor, seen: Tensor) -> Tensor:
-        """N x summed and N x seen -> N x bins logits."""
-        logits: Tensor = self.summed(summed) + self.seen(seen)
+    def forward(self, summed: Tensor, seen: Tensor, measured: Tensor) -> Tensor:
+        """N x summed, N x seen and N x MEASURED -> N x bins logits."""
+        logits: Tensor = self.summed(summed) + self.seen(seen) + self.measured(spread_out(measured))
         return logits
 
 
@@ -274,10 +285,11 @@ class QualityBranch(nn.Module):
         self.evidence = Residual(width)
         self.artefact = nn.Conv2d(width, 1, 1)
         self.faults = _head(seen, len(FAULTS), 96)
+        self.measured_faults = _head(3 * MEASURED, len(FAULTS), 64)
 
     def explaining(self) -> list[nn.Module]:
         """The parts that name faults and place them; they read the scores' features and move none of them."""
-        return [self.evidence, self.artefact, self.faults]
+        return [self.evidence, self.artefact, self.faults, self.measured_faults]
 
     def _look(self, source: list[Tensor], edited: list[Tensor], mask: Tensor) -> Tensor:
         """Both pictures' maps at stride 8, fine ones averaged after the non-linearity so that texture survives."""
@@ -297,28 +309,39 @@ class QualityBranch(nn.Module):
         small = F.adaptive_avg_pool2d(mask, (source.shape[-2] // 8, source.shape[-1] // 8))
         return self._look([f[:n] for f in features], [f[n:] for f in features], small), small
 
-    def levels(self, seen: Tensor, summed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of harmony, naturalness and preservation from pooled features (N x 5C) and what changed (N x ...)."""
-        return self.harmony(summed, seen), self.naturalness(summed, seen), self.preservation(summed)
+    def levels(self, seen: Tensor, summed: Tensor, measured: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of harmony, naturalness and preservation.
+
+        From pooled features N x 5C, what changed N x (6C' + 31), and measurements N x MEASURED.
+        """
+        harmony, naturalness = (head(summed, seen, measured) for head in (self.harmony, self.naturalness))
+        return harmony, naturalness, self.preservation(summed)
+
+    def name(self, evidence: Tensor, mask: Tensor, measured: Tensor) -> Tensor:
+        """Logits of the faults, from the map of `evidence` and its mask, and from the measurements."""
+        logits: Tensor = self.faults(zone_features(evidence, mask)) + self.measured_faults(spread_out(measured))
+        return logits
 
     def forward(
-        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, inside: Tensor, outside: Tensor
-    ) -> Judged:
+        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, measured: Tensor,
+        inside: Tensor, outside: Tensor,
+    ) -> Judged:  # fmt: skip
         """Judges crops of both images.
 
         Pictures N x 3 x S x S in 0..1, their mask N x 1 x S x S in 0..1, its area in the whole picture N x 1 in
-        0..1; `inside` and `outside` are what `summarise` pooled over the whole picture, N x (3C + 15) each.
+        0..1; `measured` is what `crop_numbers` gives, N x MEASURED; `inside` and `outside` are what `summarise` pooled
+        over the whole picture, N x (3C + 15) each.
         """
         seen, small = self.look(source, edited, mask)
         harmony, naturalness, preservation = self.levels(
-            zone_features(seen, small), torch.cat([inside, outside, area], 1)
+            zone_features(seen, small), torch.cat([inside, outside, area], 1), measured
         )
         evidence = self.evidence(seen)
         return Judged(
             harmony=harmony,
             naturalness=naturalness,
             preservation=preservation,
-            faults=self.faults(zone_features(evidence, small)),
+            faults=self.name(evidence, small, measured),
             artefacts=self.artefact(evidence),
         )
 
@@ -380,10 +403,11 @@ class CompactModel(PreTrainedModel):
         return self.decoder([f[:n] for f in features], [f[n:] for f in features], evidence), evidence
 
     def judge(
-        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, summary: tuple[Tensor, Tensor]
-    ) -> Judged:
-        """Crops N x 3 x S x S in 0..1, their mask N x 1 x S x S, area N x 1, `summarise` of the whole picture."""
-        judged: Judged = self.quality(source, edited, mask, area, *summary)
+        self, source: Tensor, edited: Tensor, mask: Tensor, area: Tensor, measured: Tensor,
+        summary: tuple[Tensor, Tensor],
+    ) -> Judged:  # fmt: skip
+        """Crops N x 3 x S x S in 0..1, mask N x 1 x S x S, area N x 1, `crop_numbers` N x MEASURED, `summarise`."""
+        judged: Judged = self.quality(source, edited, mask, area, measured, *summary)
         return judged
 
     def forward(self, source: Tensor, edited: Tensor) -> Grounded:

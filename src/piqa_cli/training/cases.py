@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 
-from piqa_cli.compact.framing import CONTEXT, Frame, crop_region, open_frame
+from piqa_cli.compact.framing import CONTEXT, Crop, Frame, crop_region, open_frame
 from piqa_cli.compact.grounding import ground_frames, summarise_maps, threshold
+from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import FAULTS, CompactModel
 from piqa_cli.compact.weights_file import quickened
 from piqa_cli.schema import Dimension
@@ -44,16 +45,17 @@ class Cases:
     """N edits, one row each in every array.
 
     source, edited: N x W x W x 3 uint8, W = `WIDER` times the crop's side. mask: N x W x W uint8, 0..255. area: N,
-    share of the picture. inside, outside: N x (3C + 15), `network.summarise`. ratings: N x 3, people's scale 1..5 of
-    harmony and naturalness and the judge's own of preservation. severities: N x 3, 0..1 of harmony, naturalness and
-    drift. faults: N x 12, severities in the order of `network.FAULTS`. family: N, index in `FAMILIES`, -1 for a real
-    edit. NaN: not known.
+    share of the picture. measured: N x MEASURED, `crop_numbers` of the middle. inside, outside: N x (3C + 15),
+    `network.summarise`. ratings: N x 3, people's scale 1..5 of harmony and naturalness and the judge's own of
+    preservation. severities: N x 3, 0..1 of harmony, naturalness and drift. faults: N x 12, severities in the order
+    of `network.FAULTS`. family: N, index in `FAMILIES`, -1 for a real edit. NaN: not known.
     """
 
     source: U8
     edited: U8
     mask: U8
     area: F32
+    measured: F32
     inside: F32
     outside: F32
     ratings: F32
@@ -222,6 +224,7 @@ def _looked_at(model: CompactModel, items: Sequence[_Framed]) -> list[Row]:
                 "edited": crop.edited,
                 "mask": np.rint(255 * crop.mask).astype(np.uint8),
                 "area": np.float32(crop.area),
+                "measured": _measured(crop, model.config.crop_side),
                 "inside": inside[i].float().numpy(),
                 "outside": outside[i].float().numpy(),
                 "ratings": np.array(item.ratings, np.float32),
@@ -231,3 +234,9 @@ def _looked_at(model: CompactModel, items: Sequence[_Framed]) -> list[Row]:
             }
         )
     return rows
+
+
+def _measured(crop: Crop, side: int) -> F32:
+    margin = (crop.source.shape[0] - side) // 2
+    middle = slice(margin, margin + side)
+    return crop_numbers(crop.source[middle, middle], crop.edited[middle, middle], crop.mask[middle, middle])

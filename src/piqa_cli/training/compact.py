@@ -94,6 +94,8 @@ def _prepare(out: Path, settings: TrainSettings) -> None:
     folders = {name: _name(getattr(settings, name)) for name in ("photos", "pairs", "teachers", "out")}
     described = {"piqa": __version__, "torch": torch.__version__, **asdict(settings), **folders}
     described["data_sha256"] = _data_hash(settings)
+    before = json.loads(record.read_text(encoding="utf-8")).get("stages", []) if record.exists() else []
+    described["stages"] = [stage.name for stage in STAGES if stage.name in {*before, *settings.stages}]
     record.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 

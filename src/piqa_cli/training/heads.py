@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from piqa_cli.compact.network import CompactModel, zone_features
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.loop import Plan
-from piqa_cli.training.losses import level_loss
+from piqa_cli.training.losses import level_loss, moments
 from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, order_loss
 
 _STEPS, _REAL, _MADE = 200, 64, 24  # rows of a step: of real edits, of made ones
@@ -23,10 +23,11 @@ _RATE, _DECAY = 2e-3, 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What the heads read of N cases: N x 5C and N x (2 (3C + 15) + 1); ratings and severities as in `Cases`."""
+    """What the heads read of N cases: N x 5C, N x (2 (3C + 15) + 1), N x MEASURED; truths as in `Cases`."""
 
     seen: Tensor
     summed: Tensor
+    measured: Tensor
     ratings: Tensor
     severities: Tensor
 
@@ -39,21 +40,33 @@ def features_of(model: CompactModel, cases: Cases) -> Features:
     """The features of cases as they are, without random windows."""
     model.train(False)
     seen, summed = [], []
-    for source, edited, mask, area, inside, outside in case_batches(model, cases):
+    for source, edited, mask, area, _, inside, outside in case_batches(model, cases):
         tower, small = model.quality.look(source, edited, mask)
         seen.append(zone_features(tower, small))
         summed.append(torch.cat([inside, outside, area], 1))
-    truths = (torch.from_numpy(array) for array in (cases.ratings, cases.severities))
-    return Features(torch.cat(seen), torch.cat(summed), *truths)
+    rest = (torch.from_numpy(array) for array in (cases.measured, cases.ratings, cases.severities))
+    return Features(torch.cat(seen), torch.cat(summed), *rest)
 
 
-def settle_heads(model: CompactModel, deck: Deck, seed: int) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """What the heads learn from, `made` as neighbouring rows (better, worse); None: that source has no part in it."""
+
+    real: Features | None = None
+    rated: Features | None = None
+    made: Features | None = None
+
+
+def sources_of(model: CompactModel, deck: Deck) -> Sources:
+    """The features of a deck's cases."""
+    lots = (deck.real, deck.rated, deck.made)
+    return Sources(*(None if cases is None else features_of(model, cases) for cases in lots))
+
+
+def settle_heads(model: CompactModel, sources: Sources, seed: int) -> None:
     """Trains harmony, naturalness and preservation anew on frozen features, from all the sources that there are."""
-    lots = [
-        (loss, features_of(model, cases))
-        for loss, cases in ((_real_loss, deck.real), (_rated_loss, deck.rated), (_made_loss, deck.made))
-        if cases is not None
-    ]
+    learnt = ((_real_loss, sources.real), (_rated_loss, sources.rated), (_made_loss, sources.made))
+    lots = [(loss, features) for loss, features in learnt if features is not None]
     torch.manual_seed(seed)
     heads = nn.ModuleList([model.quality.harmony, model.quality.naturalness, model.quality.preservation])
     for module in heads.modules():
@@ -71,8 +84,17 @@ def settle_heads(model: CompactModel, deck: Deck, seed: int) -> None:
     model.train(False)
 
 
+@torch.inference_mode()
+def level_means(model: CompactModel, features: Features) -> Tensor:
+    """What the heads make of N cases: N x 3 values of harmony, naturalness and preservation."""
+    model.train(False)
+    return torch.stack([moments(logits)[0] for logits in _levels(model, features, torch.arange(len(features)))], 1)
+
+
 def _levels(model: CompactModel, features: Features, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    answer: tuple[Tensor, Tensor, Tensor] = model.quality.levels(features.seen[rows], features.summed[rows])
+    answer: tuple[Tensor, Tensor, Tensor] = model.quality.levels(
+        features.seen[rows], features.summed[rows], features.measured[rows]
+    )
     return answer
 
 
@@ -94,14 +116,17 @@ def _rated_loss(model: CompactModel, rated: Features) -> Tensor:
     rows = torch.randint(len(rated), (_MADE,))
     levels = _levels(model, rated, rows)
     losses = [level_loss(logits, rated.ratings[rows, k], torch.ones(_MADE)) for k, logits in enumerate(levels)]
-    return 0.5 * torch.stack(losses).sum()
+    return 0.25 * torch.stack(losses).sum()
 
 
 def _made_loss(model: CompactModel, made: Features) -> Tensor:
-    """Better before worse: of every two edits, and more often of one edit's versions, which are neighbouring rows."""
+    """Better before worse of one edit, whose versions are neighbouring rows.
+
+    Not of different edits: asked to follow severity across them, the heads rank real edits worse (docs/compact.md).
+    """
     better = 2 * torch.randint(len(made) // 2, (_MADE,))
     rows = torch.stack([better, better + 1], 1).flatten()
-    everything = torch.ones(len(rows), len(rows), dtype=torch.bool)
-    levels = _levels(model, made, rows)
-    losses = [order_loss(logits, made.severities[rows, k], everything, WORSE) for k, logits in enumerate(levels)]
+    versions = torch.block_diag(*[torch.ones(2, 2)] * _MADE).bool()
+    levels = _levels(model, made, rows)[:2]
+    losses = [order_loss(logits, made.severities[rows, k], versions, WORSE) for k, logits in enumerate(levels)]
     return 2 * torch.stack(losses).sum()

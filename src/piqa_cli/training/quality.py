@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from piqa_cli.compact.config import CompactConfig
-from piqa_cli.compact.network import CompactModel, Judged, LevelHead, pooled_size, zone_features
+from piqa_cli.compact.measured import crop_numbers
+from piqa_cli.compact.network import MEASURED, CompactModel, Judged, LevelHead, pooled_size, zone_features
 from piqa_cli.training.cases import WIDER, Cases
 from piqa_cli.training.data import U8, reencoded, to_tensor
 from piqa_cli.training.fresh import FreshEdit, FreshEdits
@@ -57,7 +58,7 @@ class Hands(Dataset[Batch]):
         self, deck: Deck, fresh: FreshEdits | None, config: CompactConfig, seed: int, stage: Stage = "score"
     ) -> None:
         self.real, self.rated, self.fresh = deck.real, deck.rated, fresh
-        self.side, self.seed, self.counts = config.crop_side, seed, HANDS[stage]
+        self.side, self.seed, self.stage, self.counts = config.crop_side, seed, stage, HANDS[stage]
         self.pooled = pooled_size(config)
 
     def __getitem__(self, index: int) -> Batch:
@@ -85,16 +86,19 @@ class Hands(Dataset[Batch]):
             ratings[:] = (_UNTOUCHED, _UNTOUCHED, np.nan)
         elif rng.random() < 0.3:  # a re-encoding must not move the scores
             edited = reencoded(np.ascontiguousarray(edited), rng)
-        names = ("area", "inside", "outside", "severities", "faults", "family")
+        names = ("area", "measured", "inside", "outside", "severities", "faults", "family")
         known = {name: np.asarray(getattr(cases, name)[index]) for name in names}
         return _item(source, edited, mask, **known, ratings=ratings, sure=np.float32(1 if real else _SURE_OF_MADE))
 
     def _fresh_row(self, edit: FreshEdit, rng: np.random.Generator) -> Batch:
         crop = edit.crop
-        pictures = self._window((crop.source, crop.edited, np.rint(255 * crop.mask).astype(np.uint8)), rng)
+        source, edited, mask = self._window((crop.source, crop.edited, np.rint(255 * crop.mask).astype(np.uint8)), rng)
         unknown = np.full(self.pooled, np.nan, np.float32)
+        measured = unknown[:MEASURED]
+        if self.stage == "explain":
+            measured = crop_numbers(source, edited, np.asarray(mask, np.float32) / 255)
         return _item(
-            *pictures, area=np.float32(crop.area), inside=unknown, outside=unknown,
+            source, edited, mask, area=np.float32(crop.area), measured=measured, inside=unknown, outside=unknown,
             severities=np.array(edit.severities, np.float32), faults=np.array(edit.faults, np.float32),
             family=np.int64(edit.family), ratings=unknown[:3], sure=np.float32(0),
         )  # fmt: skip
@@ -153,6 +157,12 @@ class QualityTask:
         summed = torch.cat([flat["inside"], flat["outside"], flat["area"]], 1)
         known = _known(flat)
         evidence = quality.evidence(seen)
+        # Until the tower is trained nothing measured is told, so that it learns to see for itself.
+        faults = (
+            quality.faults(zone_features(evidence, small))
+            if self.stage == "score"
+            else quality.name(evidence, small, flat["measured"])
+        )
 
         def levels(head: LevelHead) -> Tensor:
             own: Tensor = head.seen(zones)
@@ -162,7 +172,7 @@ class QualityTask:
             harmony=levels(quality.harmony),
             naturalness=levels(quality.naturalness),
             preservation=quality.preservation(summed[known]),
-            faults=quality.faults(zone_features(evidence, small)),
+            faults=faults,
             artefacts=quality.artefact(evidence),
         )
 
@@ -240,7 +250,7 @@ def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:
 
 
 def case_batches(model: CompactModel, cases: Cases, size: int = 32) -> Iterator[tuple[Tensor, ...]]:
-    """Cases as they are, as `CompactModel.judge` takes them: source, edited, mask, area, inside, outside."""
+    """Cases as they are, as `CompactModel.judge` takes them: source, edited, mask, area, measured, inside, outside."""
     side = model.config.crop_side
     margin = (cases.source.shape[1] - side) // 2
     middle = slice(margin, margin + side)
@@ -251,8 +261,8 @@ def case_batches(model: CompactModel, cases: Cases, size: int = 32) -> Iterator[
             for array in (cases.source, cases.edited)
         ]
         mask = torch.from_numpy(cases.mask[rows, middle, middle]).float().div(255)[:, None]
-        area, inside, outside = (torch.from_numpy(array[rows]) for array in (cases.area, cases.inside, cases.outside))
-        yield *pictures, mask, area[:, None], inside, outside
+        known = [torch.from_numpy(getattr(cases, name)[rows]) for name in ("measured", "inside", "outside")]
+        yield *pictures, mask, torch.from_numpy(cases.area[rows])[:, None], *known
 
 
 @torch.inference_mode()
@@ -260,8 +270,8 @@ def judge_cases(model: CompactModel, cases: Cases) -> Judged:
     """The network's answers for cases as they are, without random windows."""
     model.train(False)
     parts = [
-        model.judge(source, edited, mask, area, (inside, outside))
-        for source, edited, mask, area, inside, outside in case_batches(model, cases)
+        model.judge(source, edited, mask, area, measured, (inside, outside))
+        for source, edited, mask, area, measured, inside, outside in case_batches(model, cases)
     ]
     return Judged(**{f.name: torch.cat([getattr(part, f.name) for part in parts]).float() for f in fields(Judged)})
 

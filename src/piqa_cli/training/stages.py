@@ -26,7 +26,7 @@ from piqa_cli.training.cases import Cases, made_cases, rated_cases, real_cases
 from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
 from piqa_cli.training.fresh import FreshEdits
-from piqa_cli.training.heads import settle_heads
+from piqa_cli.training.heads import settle_heads, sources_of
 from piqa_cli.training.losses import change_loss
 from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
 from piqa_cli.training.ratings import read_ratings, reproducible
@@ -178,7 +178,7 @@ def _explain_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict
 
 def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
     """The heads anew; temperatures on the validation groups and photos, which no stage learnt from."""
-    settle_heads(model, _deck(model, settings), settings.seed)
+    settle_heads(model, sources_of(model, _deck(model, settings)), settings.seed)
     held_out = [cases for cases in (_real(model, settings, "val"), _rated(model, settings, "val")) if cases is not None]
     model.config.temperatures = list(calibrate(model, held_out))
 
@@ -194,6 +194,6 @@ def _open_explain(model: CompactModel, settings: TrainSettings) -> Task:
 STAGES: tuple[Stage, ...] = (
     Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
     Stage("ground", 3300, 8, 1.2e-3, _change_pairs, GroundTask, restarts=(1800,), workers=2),
-    Stage("score", 1200, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder.", workers=2),
-    Stage("explain", 400, 1, 2e-3, _explain_hands, _open_explain, workers=2),
+    Stage("score", 1000, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder.", workers=2),
+    Stage("explain", 300, 1, 2e-3, _explain_hands, _open_explain, workers=2),
 )
