@@ -73,7 +73,7 @@ def trained(fold: Fold, options: argparse.Namespace) -> Path:
                 f"{options.run / ENCODER}: expected the encoder's checkpoint, found none; give --run FOLDER"
             )
         shutil.copy(options.run / ENCODER, working / ENCODER)
-    for stage in ("ground", "score"):
+    for stage in ("ground",) if options.ground_only else ("ground", "score"):
         command = training_command(fold, stage, working, options)
         status = subprocess.run(command, check=False).returncode
         if status:
@@ -104,15 +104,20 @@ def _check(record: Path, fold: Fold) -> None:
         )
 
 
-def tables(folds: Sequence[Fold], rows: Sequence[Seen], seen: Sequence[Seen]) -> Iterator[common.Table]:
+def tables(
+    folds: Sequence[Fold], rows: Sequence[Seen], seen: Sequence[Seen], *, scores: bool = True
+) -> Iterator[common.Table]:
     """Grounding and severity on families left out; next to them the model that saw all, where it was measured.
 
-    rows: each family's by the model that did not see it. seen: the same samples by one that did, or none.
+    rows: each family's by the model that did not see it. seen: the same samples by one that did, or none. scores:
+    whether the folds' models learnt to score.
     """
     if seen:
-        yield comparison_table(folds, rows, seen)
+        yield comparison_table(folds, rows, seen, scores=scores)
     for table in grounding_tables(rows):
         yield _left_out(table)
+    if not scores:
+        return
     for fold in folds:
         # Scores of two models are not on one scale, so what is pooled over families is pooled within a fold.
         own = [row for row in rows if row.truth.family in fold.families]
@@ -128,21 +133,24 @@ def _left_out(table: common.Table) -> common.Table:
     return replace(table, title=f"Families left out of training: {table.title}")
 
 
-def comparison_table(folds: Sequence[Fold], rows: Sequence[Seen], seen: Sequence[Seen]) -> common.Table:
+def comparison_table(
+    folds: Sequence[Fold], rows: Sequence[Seen], seen: Sequence[Seen], *, scores: bool = True
+) -> common.Table:
     """Each family by the model that never saw it and by the one that did; then the means."""
     lines: list[common.Row] = []
     for fold in folds:
         for family in fold.families:
             lots = [[row for row in side if row.truth.family == family] for side in (rows, seen)]
-            ranks = [_rank(lot, family, k) for k in range(len(DIMENSIONS)) for lot in lots]
+            ranks = [_rank(lot, family, k) for k in range(len(DIMENSIONS)) for lot in lots] if scores else []
             lines.append((family, fold.number, *_overlap(*lots), *ranks))
     means = [
         mean_of_families([r for r in scored(side, k, masked=True) if harmed(r.truth.family, k)], k)[1]
         for k in range(len(DIMENSIONS))
         for side in (rows, seen)
     ]
-    lines.append(("mean of families", None, *_overlap(rows, seen), *means))
+    lines.append(("mean of families", None, *_overlap(rows, seen), *(means if scores else [])))
     ranks_of = [f"{dimension.value}, {side}" for dimension in DIMENSIONS for side in ("left out", "seen")]
+    ranks_of = ranks_of if scores else []
     columns = ("n", "IoU, left out", "IoU, seen", "difference", "95 % interval", *ranks_of)
     return common.Table(
         "Families left out of training, against the model that saw all",
@@ -175,6 +183,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/compact"), help="has encode.safetensors (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/leave_out"), help="receives the folds (%(default)s)")
     parser.add_argument("--folds", type=int, default=4, help="how many (default: %(default)s)")
+    parser.add_argument("--ground-only", action="store_true", help="train and measure grounding alone")
     parser.add_argument("--ground-steps", type=int, help="optimiser steps (default: the stage's own)")
     parser.add_argument("--score-steps", type=int, help="optimiser steps (default: the stage's own)")
     parser.add_argument("--threads", type=int, help="of the training")
@@ -195,7 +204,7 @@ def main() -> None:
         rows += measure(recipes, photos, open_assessor(str(model)))
     recipes = local_recipes(families, options.per_family, options.size)
     seen = [] if options.alone else measure(recipes, photos, open_assessor(options.model))
-    common.publish(list(tables(folds, rows, seen)), options.json)
+    common.publish(list(tables(folds, rows, seen, scores=not options.ground_only)), options.json)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.fresh import FreshEdits, drawn
-from piqa_cli.training.heads import settle_heads, sources_of
+from piqa_cli.training.heads import settle_faults, settle_heads, sources_of
 from piqa_cli.training.losses import moments
 from piqa_cli.training.opinion import to_opinion
-from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, _fault_loss, judge_cases, order_loss
+from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, fault_loss, judge_cases, order_loss
 from piqa_cli.training.ratings import COLUMNS, read_ratings
 from piqa_cli.training.remarks import faults_in
 
@@ -163,6 +163,18 @@ def test_heads_settle_on_whatever_sources_there_are() -> None:
         assert (harmony[:, 0] > harmony[:, 1]).float().mean() > 0.7  # better before worse
 
 
+def test_faults_are_named_after_settling_on_edits_whose_faults_are_known() -> None:
+    model, made = small(), cases(40, family=3, rated=False)
+    made.measured[:, 0] = 10 * made.faults[:, 0]
+    before = judge_cases(model, made).harmony
+    settle_faults(model, [made], seed=0)
+    judged = judge_cases(model, made)
+    assert torch.equal(judged.harmony, before)  # no score moves
+    bad = torch.from_numpy(made.faults[:, 0]) > 0.5
+    assert (judged.faults[bad].argmax(1) == 0).all()
+    assert judged.faults[bad, 0].mean() > judged.faults[~bad, 0].mean() + 1
+
+
 def test_order_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None:
     logits = torch.zeros(3, 9)
     everything = torch.ones(3, 3, dtype=torch.bool)
@@ -171,14 +183,14 @@ def test_order_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None
     assert order_loss(logits, torch.tensor([0.0, 0.5, NAN]), ~everything, 0.2) == 0
 
 
-def test_fault_loss_is_least_where_the_main_fault_is_named() -> None:
+def testfault_loss_is_least_where_the_main_fault_is_named() -> None:
     faults = torch.zeros(1, len(FAULTS))
     faults[0, 4] = 0.9
     right, wrong = torch.full((2, 1, len(FAULTS)), -3.0)
     right[0, 4], wrong[0, 6] = 3, 3
-    assert _fault_loss(right, faults) < _fault_loss(wrong, faults)
+    assert fault_loss(right, faults) < fault_loss(wrong, faults)
     unknown = torch.full((1, len(FAULTS)), NAN)
-    assert _fault_loss(wrong, unknown) == 0
+    assert fault_loss(wrong, unknown) == 0
 
 
 @pytest.mark.parametrize("dimension", [Dimension.HARMONY, Dimension.NATURALNESS])

@@ -35,12 +35,12 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "compact": ModelEntry(
         name="compact",
-        version="1.1",
+        version="1.2",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=4690874,
+        parameters=4707210,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="8a3d40b6f4440dd9bb5fddb60140c0f1159f5b262c5717d86a3c1e33fe8751ae",
+        sha256="88752c16238dedcf65a646a623856a1a9d298ddc8bd7227277460a8dee2e5a7d",
     ),
 }
 

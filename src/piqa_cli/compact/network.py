@@ -241,11 +241,11 @@ def spread_out(measured: Tensor) -> Tensor:
     return torch.cat([compressed, compressed.abs(), torch.isnan(measured).to(measured.dtype)], 1)
 
 
-def _head(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
+def _head(inputs: int, outputs: int, hidden: int, dropout: float = 0.5) -> nn.Sequential:
     """Every input in its own unit, then one hidden layer."""
     return nn.Sequential(
-        nn.BatchNorm1d(inputs), nn.Dropout(0.5), nn.Linear(inputs, hidden), nn.ReLU(inplace=True),
-        nn.Dropout(0.5), nn.Linear(hidden, outputs),
+        nn.BatchNorm1d(inputs), nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.ReLU(inplace=True),
+        nn.Dropout(dropout), nn.Linear(hidden, outputs),
     )  # fmt: skip
 
 
@@ -284,8 +284,8 @@ class QualityBranch(nn.Module):
         self.preservation = _head(summed, config.bins, 256)
         self.evidence = Residual(width)
         self.artefact = nn.Conv2d(width, 1, 1)
-        self.faults = _head(seen, len(FAULTS), 96)
-        self.measured_faults = _head(3 * MEASURED, len(FAULTS), 64)
+        self.faults = _head(seen, len(FAULTS), 96, dropout=0.6)
+        self.measured_faults = _head(3 * MEASURED, len(FAULTS), 128, dropout=0.2)
 
     def explaining(self) -> list[nn.Module]:
         """The parts that name faults and place them; they read the scores' features and move none of them."""

@@ -42,7 +42,7 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    model = CompactModel(CompactConfig())
+    model = CompactModel(_config(out))
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     for number, stage in enumerate(STAGES):
         torch.manual_seed(settings.seed + number)  # a stage run alone draws what it draws in the whole run
@@ -70,6 +70,14 @@ def train(settings: TrainSettings, report: Callable[[str], None] = print) -> boo
         if not finished:
             return False
     return True
+
+
+def _config(out: Path) -> CompactConfig:
+    """The network's shape, with what an earlier call has fitted: temperatures are in no checkpoint."""
+    config, fitted = CompactConfig(), out / "model" / "config.json"
+    if fitted.is_file():
+        config.temperatures = json.loads(fitted.read_text(encoding="utf-8"))["temperatures"]
+    return config
 
 
 def _restore(model: CompactModel, checkpoint: Path) -> None:

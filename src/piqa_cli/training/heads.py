@@ -1,4 +1,4 @@
-"""The heads of the score stage, settled at its end: on the features of whole cases, in seconds.
+"""The heads of the score and explain stages, settled at their end: on the features of whole cases, in seconds.
 
 What ranks real edits is learnt best from few numbers, what sees faults from pixels; so the tower is trained end to end
 first, and then the heads anew upon it, with more of everything that keeps them from learning the cases by heart.
@@ -6,18 +6,20 @@ first, and then the heads anew upon it, with more of everything that keeps them 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from piqa_cli.compact.network import CompactModel, zone_features
+from piqa_cli.compact.network import CompactModel, spread_out, zone_features
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.loop import Plan
 from piqa_cli.training.losses import level_loss, moments
-from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, order_loss
+from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, fault_loss, order_loss
 
 _STEPS, _REAL, _MADE = 200, 64, 24  # rows of a step: of real edits, of made ones
+_FAULT_STEPS, _FAULTY = 1000, 128
 _RATE, _DECAY = 2e-3, 0.1
 
 
@@ -67,20 +69,12 @@ def settle_heads(model: CompactModel, sources: Sources, seed: int) -> None:
     """Trains harmony, naturalness and preservation anew on frozen features, from all the sources that there are."""
     learnt = ((_real_loss, sources.real), (_rated_loss, sources.rated), (_made_loss, sources.made))
     lots = [(loss, features) for loss, features in learnt if features is not None]
-    torch.manual_seed(seed)
     heads = nn.ModuleList([model.quality.harmony, model.quality.naturalness, model.quality.preservation])
-    for module in heads.modules():
-        if isinstance(module, nn.Linear | nn.BatchNorm1d):
-            module.reset_parameters()
-    heads.train()
-    optimiser = torch.optim.AdamW(heads.parameters(), _RATE, weight_decay=_DECAY)
-    plan = Plan("heads", _STEPS, _RATE, warmup=0)
-    for step in range(plan.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = plan.rate(step)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack([loss(model, features) for loss, features in lots]).sum().backward()
-        optimiser.step()
+
+    def total() -> Tensor:
+        return torch.stack([loss(model, features) for loss, features in lots]).sum()
+
+    _settle(heads, total, Plan("heads", _STEPS, _RATE, warmup=0), seed)
     model.train(False)
 
 
@@ -89,6 +83,50 @@ def level_means(model: CompactModel, features: Features) -> Tensor:
     """What the heads make of N cases: N x 3 values of harmony, naturalness and preservation."""
     model.train(False)
     return torch.stack([moments(logits)[0] for logits in _levels(model, features, torch.arange(len(features)))], 1)
+
+
+@torch.inference_mode()
+def _evidence_of(model: CompactModel, cases: Cases) -> Tensor:
+    """What the fault head reads of N cases: N x 5C."""
+    model.train(False)
+    zones = []
+    for source, edited, mask, *_ in case_batches(model, cases):
+        tower, small = model.quality.look(source, edited, mask)
+        zones.append(zone_features(model.quality.evidence(tower), small))
+    return torch.cat(zones)
+
+
+def settle_faults(model: CompactModel, lots: Sequence[Cases], seed: int) -> None:
+    """Trains the parts that name faults anew on frozen features of made edits, whose faults are all known."""
+    evidence = torch.cat([_evidence_of(model, cases) for cases in lots]).clone()
+    measured = torch.cat([torch.from_numpy(cases.measured) for cases in lots])
+    truth = torch.cat([torch.from_numpy(cases.faults) for cases in lots])
+    quality = model.quality
+    named = nn.ModuleList([quality.faults, quality.measured_faults])
+
+    def loss() -> Tensor:
+        rows = torch.randint(len(truth), (_FAULTY,))
+        logits: Tensor = quality.faults(evidence[rows]) + quality.measured_faults(spread_out(measured[rows]))
+        return fault_loss(logits, truth[rows])
+
+    _settle(named, loss, Plan("faults", _FAULT_STEPS, _RATE, warmup=0), seed)
+    model.train(False)
+
+
+def _settle(heads: nn.ModuleList, loss: Callable[[], Tensor], plan: Plan, seed: int) -> None:
+    """Trains heads from nothing."""
+    torch.manual_seed(seed)
+    for module in heads.modules():
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            module.reset_parameters()
+    heads.train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(heads.parameters(), plan.learning_rate, weight_decay=_DECAY)
+    for step in range(plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss().backward()
+        optimiser.step()
 
 
 def _levels(model: CompactModel, features: Features, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -146,7 +146,7 @@ class QualityTask:
         """The items of `Hands`, batched: N x rows of everything."""
         flat = {key: value.flatten(0, 1) for key, value in batch.items()}
         judged = self._judged(flat)
-        named = {"faults": _fault_loss(judged.faults, flat["faults"]), "artefacts": 0.3 * _artefact_loss(judged, flat)}
+        named = {"faults": fault_loss(judged.faults, flat["faults"]), "artefacts": 0.3 * _artefact_loss(judged, flat)}
         return named if self.stage == "explain" else named | _score_losses(judged, flat)
 
     def _judged(self, flat: Batch) -> Judged:
@@ -225,7 +225,7 @@ def order_loss(logits: Tensor, badness: Tensor, comparable: Tensor, margin: floa
     return fidelity_loss(logits[better], logits[worse]) if len(better) else logits.sum() * 0
 
 
-def _fault_loss(logits: Tensor, faults: Tensor) -> Tensor:
+def fault_loss(logits: Tensor, faults: Tensor) -> Tensor:
     """Severity of each known fault, and which is the main one: N x 12 logits, N x 12 severities or NaN."""
     logits, known = logits.float(), ~torch.isnan(faults)
     amounts, all_known = torch.nan_to_num(faults), known.all(1)

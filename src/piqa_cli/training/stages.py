@@ -26,7 +26,7 @@ from piqa_cli.training.cases import Cases, made_cases, rated_cases, real_cases
 from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
 from piqa_cli.training.fresh import FreshEdits
-from piqa_cli.training.heads import settle_heads, sources_of
+from piqa_cli.training.heads import settle_faults, settle_heads, sources_of
 from piqa_cli.training.losses import change_loss
 from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
 from piqa_cli.training.ratings import read_ratings, reproducible
@@ -183,6 +183,11 @@ def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
     model.config.temperatures = list(calibrate(model, held_out))
 
 
+def _settle_faults(model: CompactModel, settings: TrainSettings) -> None:
+    deck = _deck(model, settings)
+    settle_faults(model, [cases for cases in (deck.made, deck.rated) if cases is not None], settings.seed)
+
+
 def _open_score(model: CompactModel, settings: TrainSettings) -> Task:
     return QualityTask(model, "score")
 
@@ -195,5 +200,5 @@ STAGES: tuple[Stage, ...] = (
     Stage("encode", 700, 32, 2e-3, _photo_crops, EncodeTask, workers=2),
     Stage("ground", 3300, 8, 1.2e-3, _change_pairs, GroundTask, restarts=(1800,), workers=2),
     Stage("score", 1000, 1, 1e-3, _score_hands, _open_score, _settle_scores, slow="encoder.", workers=2),
-    Stage("explain", 300, 1, 2e-3, _explain_hands, _open_explain, workers=2),
+    Stage("explain", 300, 1, 2e-3, _explain_hands, _open_explain, _settle_faults, workers=2),
 )
