@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/compact"), help="has encode.safetensors (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/leave_out"), help="receives the folds (%(default)s)")
     parser.add_argument("--folds", type=int, default=4, help="how many (default: %(default)s)")
+    parser.add_argument("--only", type=int, metavar="FOLD", help="one of the folds, counted from 0")
     parser.add_argument("--ground-only", action="store_true", help="train and measure grounding alone")
     parser.add_argument("--ground-steps", type=int, help="optimiser steps (default: the stage's own)")
     parser.add_argument("--score-steps", type=int, help="optimiser steps (default: the stage's own)")
@@ -197,6 +198,9 @@ def main() -> None:
         parser.error(f"--folds: expected 2 to {len(families)}, found {options.folds}")
     photos = options.data / "photos"
     folds = folds_of(families, options.folds)
+    if options.only is not None:
+        folds = [fold for fold in folds if fold.number == options.only]
+        families = [family for fold in folds for family in fold.families]
     rows: list[Seen] = []
     for fold in folds:
         model = trained(fold, options)

@@ -206,3 +206,9 @@ def test_measuring_takes_no_part_of_a_second() -> None:
     start = time.process_time()
     measure(source, source, disc(), EVERYWHERE)
     assert time.process_time() - start < 0.5
+
+
+def test_perfectly_flat_region_has_no_texture_to_lose() -> None:
+    source, edited = np.full((*SIZE, 3), 120, np.uint8), np.full((*SIZE, 3), 120, np.uint8)
+    edited[disc(radius=30)] = 150
+    assert measure(edited, source, disc(radius=30), np.ones(SIZE, bool)).texture_loss == 0

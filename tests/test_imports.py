@@ -58,6 +58,7 @@ ORDER = (
     "compact.traces",
     "compact.drift",
     "compact.features",
+    "compact.measured",
     "compact.findings",
     "compact.completion",
     "compact.explain",

@@ -37,10 +37,10 @@ MODELS: dict[str, ModelEntry] = {
         name="compact",
         version="1.2",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
-        parameters=4707210,
+        parameters=4537468,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="88752c16238dedcf65a646a623856a1a9d298ddc8bd7227277460a8dee2e5a7d",
+        sha256="e982139f94118e67ff82cf24ee3a4686dad7884ad07a1295c609e2eec54b6ee7",
     ),
 }
 

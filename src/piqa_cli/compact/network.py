@@ -250,17 +250,16 @@ def _head(inputs: int, outputs: int, hidden: int, dropout: float = 0.5) -> nn.Se
 
 
 class LevelHead(nn.Module):
-    """The levels of one score: a sum of what changed in the whole picture, what the crop shows, what it measures."""
+    """The levels of one score: a sum of what the crop shows and what was measured of it."""
 
-    def __init__(self, summed: int, seen: int, bins: int) -> None:
+    def __init__(self, seen: int, bins: int) -> None:
         super().__init__()
-        self.summed = _head(summed, bins, 256)
         self.seen = _head(seen, bins, 96)
         self.measured = _head(3 * MEASURED, bins, 64)
 
-    def forward(self, summed: Tensor, seen: Tensor, measured: Tensor) -> Tensor:
-        """N x summed, N x seen and N x MEASURED -> N x bins logits."""
-        logits: Tensor = self.summed(summed) + self.seen(seen) + self.measured(spread_out(measured))
+    def forward(self, seen: Tensor, measured: Tensor) -> Tensor:
+        """N x seen and N x MEASURED -> N x bins logits."""
+        logits: Tensor = self.seen(seen) + self.measured(spread_out(measured))
         return logits
 
 
@@ -279,8 +278,8 @@ class QualityBranch(nn.Module):
         self.join = _conv(len(widths) * narrow + 1, width)
         self.tower = nn.Sequential(Residual(width), Residual(width))
         seen, summed = 5 * width, 2 * pooled_size(config) + 1
-        self.harmony = LevelHead(summed, seen, config.bins)
-        self.naturalness = LevelHead(summed, seen, config.bins)
+        self.harmony = LevelHead(seen, config.bins)
+        self.naturalness = LevelHead(seen, config.bins)
         self.preservation = _head(summed, config.bins, 256)
         self.evidence = Residual(width)
         self.artefact = nn.Conv2d(width, 1, 1)
@@ -314,7 +313,7 @@ class QualityBranch(nn.Module):
 
         From pooled features N x 5C, what changed N x (6C' + 31), and measurements N x MEASURED.
         """
-        harmony, naturalness = (head(summed, seen, measured) for head in (self.harmony, self.naturalness))
+        harmony, naturalness = (head(seen, measured) for head in (self.harmony, self.naturalness))
         return harmony, naturalness, self.preservation(summed)
 
     def name(self, evidence: Tensor, mask: Tensor, measured: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.measured import crop_numbers
-from piqa_cli.compact.network import MEASURED, CompactModel, Judged, LevelHead, pooled_size, zone_features
+from piqa_cli.compact.network import MEASURED, CompactModel, Judged, pooled_size, zone_features
 from piqa_cli.training.cases import WIDER, Cases
 from piqa_cli.training.data import U8, reencoded, to_tensor
 from piqa_cli.training.fresh import FreshEdit, FreshEdits
@@ -150,12 +150,10 @@ class QualityTask:
         return named if self.stage == "explain" else named | _score_losses(judged, flat)
 
     def _judged(self, flat: Batch) -> Judged:
-        """The network's answers; where nothing is known of the whole picture, from the crop alone."""
+        """The network's answers: preservation where the whole picture is known, the rest from the crop."""
         quality = self.model.quality
         seen, small = quality.look(_rgb(flat["source"]), _rgb(flat["edited"]), flat["mask"])
         zones = zone_features(seen, small)
-        summed = torch.cat([flat["inside"], flat["outside"], flat["area"]], 1)
-        known = _known(flat)
         evidence = quality.evidence(seen)
         # Until the tower is trained nothing measured is told, so that it learns to see for itself.
         faults = (
@@ -164,14 +162,12 @@ class QualityTask:
             else quality.name(evidence, small, flat["measured"])
         )
 
-        def levels(head: LevelHead) -> Tensor:
-            own: Tensor = head.seen(zones)
-            return own.index_add(0, known, head.summed(summed[known]).type_as(own))
-
+        known = _known(flat)
+        summed = torch.cat([flat[name][known] for name in ("inside", "outside", "area")], 1)
         return Judged(
-            harmony=levels(quality.harmony),
-            naturalness=levels(quality.naturalness),
-            preservation=quality.preservation(summed[known]),
+            harmony=quality.harmony.seen(zones),
+            naturalness=quality.naturalness.seen(zones),
+            preservation=quality.preservation(summed),
             faults=faults,
             artefacts=quality.artefact(evidence),
         )
