@@ -89,6 +89,8 @@ def test_the_rate_climbs_again_after_a_restart_to_half_its_peak() -> None:
     assert max(rates[200:]) == pytest.approx(0.4, rel=0.01)
     assert rates[199] < 0.03
     assert rates[299] < 0.02
+    cut = Plan("stage", 150, 0.8, restarts=(200,))  # a run too short for its restart ends as one without
+    assert [cut.rate(step) for step in range(150)] == [Plan("stage", 150, 0.8).rate(step) for step in range(150)]
     assert rates[:200] == [Plan("stage", 200, 0.8).rate(step) for step in range(200)]
 
 

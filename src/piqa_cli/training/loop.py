@@ -49,9 +49,9 @@ class Plan:
 
     def rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine to 2 % of the peak; again after every restart (Loshchilov 2017)."""
-        begun = [0, *(restart for restart in self.restarts if restart <= step and restart < self.steps)]
-        last = min((restart for restart in self.restarts if restart > step), default=self.steps)
-        peak, done, length = self.learning_rate / 2 ** (len(begun) - 1), step - begun[-1], last - begun[-1]
+        bounds = [0, *(restart for restart in self.restarts if restart < self.steps), self.steps]
+        cycle = max(i for i, bound in enumerate(bounds[:-1]) if bound <= max(step, 0))
+        peak, done, length = self.learning_rate / 2.0**cycle, step - bounds[cycle], bounds[cycle + 1] - bounds[cycle]
         warm = max(1, int(self.warmup * length))
         if done < warm:
             return peak * (done + 1) / warm

@@ -96,7 +96,7 @@ class Hands(Dataset[Batch]):
         unknown = np.full(self.pooled, np.nan, np.float32)
         measured = unknown[:MEASURED]
         if self.stage == "explain":
-            measured = crop_numbers(source, edited, np.asarray(mask, np.float32) / 255)
+            measured = crop_numbers(source, edited, mask.astype(np.float32) / np.float32(255))
         return _item(
             source, edited, mask, area=np.float32(crop.area), measured=measured, inside=unknown, outside=unknown,
             severities=np.array(edit.severities, np.float32), faults=np.array(edit.faults, np.float32),

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import CompactModel
 from piqa_cli.errors import UsageError
 from piqa_cli.synthesis import FAMILIES
@@ -165,7 +166,7 @@ def _hands(model: CompactModel, settings: TrainSettings, stage: Literal["score",
     deck = Deck(_real(model, settings, "train"), _rated(model, settings, "train"))
     seed = settings.seed + (stage == "explain")
     fresh = FreshEdits(settings.photos, model.config.crop_side, seed, settings.leave_out)
-    return Hands(deck, fresh, model.config, seed, stage)
+    return Hands(deck, fresh, cast(CompactConfig, model.config), seed, stage)
 
 
 def _score_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict[str, Tensor]]:
