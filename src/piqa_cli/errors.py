@@ -66,6 +66,15 @@ class ModelError(PiqaError):
     default_code = "E_MODEL"
 
 
+class ReplyError(PiqaError):
+    """What a model answered about one pair cannot be used; other pairs may fare better. Codes: E_REPLY, E_TIMEOUT,
+    E_SERVER.
+    """
+
+    exit_status = 4
+    default_code = "E_REPLY"
+
+
 class DeviceError(PiqaError):
     """The device is absent, or out of memory with a single pair. Codes: E_DEVICE, E_OOM."""
 
