@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from conftest import RunPiqa
 from fakes import FAKE_MODEL, FakeAssessor
-from piqa_cli.assessor import Assessor, Grounding, Judgement
+from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
 from piqa_cli.cli.doctor import _print_table
-from piqa_cli.doctor import CHECKS, Patient, Verdict, examine, example, mirrored, precision_of
+from piqa_cli.doctor import CHECKS, Patient, Verdict, examine, precision_of
+from piqa_cli.doctor_pairs import example, mirrored
 from piqa_cli.errors import InputError, ModelError
 from piqa_cli.images import LoadedPair
 from piqa_cli.models import open_assessor
@@ -46,7 +47,7 @@ class Judge:
 
     def explain(
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
-    ) -> list[str]:
+    ) -> Sequence[str | Explanation]:
         return self.inner.explain(pairs, groundings, judgements)
 
 

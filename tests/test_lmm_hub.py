@@ -168,7 +168,7 @@ def test_a_projects_file_can_neither_run_code_nor_choose_a_server(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "config" / "piqa").mkdir(parents=True)
     (tmp_path / "config" / "piqa" / "config.toml").write_text("trust-remote-code = true\nquantize = '4bit'\n")
-    chosen = resolve({"explain_below": 2.5}, {"PIQA_BASE_URL": "http://localhost"})
+    chosen = resolve({"explain_below": 2.5, "model": "openai:x"}, {"PIQA_BASE_URL": "http://localhost"})
     assert (chosen.trust_remote_code, chosen.quantize, chosen.base_url) == (True, "4bit", "http://localhost")
     assert chosen.for_model()["explain_below"] == 2.5
     for line in ("trust-remote-code = true", "base-url = 'http://elsewhere'"):

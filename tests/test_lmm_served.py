@@ -17,6 +17,8 @@ from fake_openai import MODEL, Answer, FakeOpenAI, Response, completion, error, 
 from piqa_cli.assessor import Assessor
 from piqa_cli.errors import ModelError, ReplyError, UsageError
 from piqa_cli.images import load_pair
+from piqa_cli.lmm import chat
+from piqa_cli.lmm.addresses import OPENAI, server_url
 from piqa_cli.lmm.chat import TOP, ChatServer, Limits, Reply, Request
 from piqa_cli.lmm.prompts import QUESTIONS
 from piqa_cli.lmm.served import ServedAssessor, open_served, read_level
@@ -351,6 +353,25 @@ def test_offline_refuses_a_server_that_is_not_on_this_machine(url: str | None, c
 def test_offline_allows_this_machine(url: str, compact: Assessor) -> None:
     judge = open_served(LmmSettings(model="openai:m", base_url=url, offline=True), compact)
     assert judge.server.url == url
+
+
+def test_a_redirect_takes_the_pictures_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "is_loopback", lambda url: False)  # as for any server on the network
+    with FakeOpenAI(sane) as elsewhere:
+        there = {"Location": f"{elsewhere.base_url}/chat/completions"}
+        with FakeOpenAI(lambda _: Response(b"", status=307, headers=there)) as server, pytest.raises(ModelError):
+            ask(server.base_url)
+    assert elsewhere.requests == []
+
+
+def test_an_address_that_was_given_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:2/v1")
+    assert server_url("http://127.0.0.1:1/v1/", offline=False) == "http://127.0.0.1:1/v1"
+    with pytest.raises(UsageError):
+        server_url("", offline=False)
+    assert server_url(None, offline=False) == "http://127.0.0.1:2/v1"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert server_url(None, offline=False) == OPENAI
 
 
 def test_a_proxy_is_not_used_for_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

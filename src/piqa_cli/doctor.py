@@ -9,25 +9,19 @@ beside `black image`: it leaves the rest of the photo alone, so the model itself
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from piqa_cli.assessor import Assessor, Grounding, Judgement
+from piqa_cli.doctor_pairs import OTHER_PROMPT, corner, example, mirrored, with_edited
 from piqa_cli.errors import DeviceError, ModelError, PiqaError
-from piqa_cli.images import LoadedImage, LoadedPair, load_pair
-from piqa_cli.schema import Box, Dimension, Kind, Pair, Score
+from piqa_cli.images import LoadedPair
+from piqa_cli.lmm.adapters import parts_that_work
+from piqa_cli.schema import Box, Dimension, Kind, Score
 
-PROMPT = "Remove the spoon"
-OTHER_PROMPT = "Turn the cup bright green"
-"""What the example's edit did, and what it did not do, of things that are both in the photo."""
-
-_EXAMPLES = Path(__file__).parent / "examples"
 _REGION_SCORES = (Dimension.HARMONY, Dimension.NATURALNESS)
 _UNMOVED = (*_REGION_SCORES, Dimension.PRESERVATION)  # what a wrong prompt is no reason to score otherwise
 _LEAST_DROP = 0.5  # a quarter of completion's scale; from done to not done is 2
@@ -35,7 +29,6 @@ _MOST_MOVED = 0.5  # on a scale of 1..5
 _POOR, _BAD = 2.5, 1.5  # the upper ends of the levels of that name
 _LEAST_FALL = 0.25  # the example is middling, so there is not much to fall
 _SAME_BOX = 0.5  # intersection over union; boxes of language models are coarse
-_FACTOR, _MAGNITUDE = re.compile(r"\.lora_(?:embedding_)?[AB]\b"), "lora_magnitude_vector"
 _EXACT, _HALF, _SERVED = 1e-3, 0.1, 0.25
 
 
@@ -108,16 +101,9 @@ def precision_of(assessor: Assessor) -> str:
     return "fp32" if str(getattr(assessor, "dtype", "float32")).endswith("float32") else "half"
 
 
-def example(*, masked: bool = False, prompt: str = PROMPT) -> LoadedPair:
-    """The example pair of the package: a spoon removed, the patch middling. 600 x 400 pixels, so not square."""
-    mask = str(_EXAMPLES / "mask.png") if masked else None
-    source, edited = (str(_EXAMPLES / name) for name in ("source.jpg", "edited.jpg"))
-    return load_pair(Pair(id="example", source=source, edited=edited, mask=mask, prompt=prompt))
-
-
 def _black_image(patient: Patient) -> tuple[bool, str]:
     pair = example()
-    black = _edited(pair, np.zeros_like(pair.edited.pixels))
+    black = with_edited(pair, np.zeros_like(pair.edited.pixels))
     grounding, judgement = _ask(patient, black)
     overall, preservation = judgement.scores.overall, judgement.scores.preservation
     found = f"{grounding.edit.kind.value}; overall {_say(overall)}, preservation {_say(preservation)}"
@@ -128,7 +114,7 @@ def _black_region(patient: Patient) -> tuple[bool, str]:
     pair = example(masked=True)
     pixels = pair.edited.pixels.copy()
     pixels[pair.mask] = 0
-    (_, before), (_, after) = _ask(patient, pair), _ask(patient, _edited(pair, pixels))
+    (_, before), (_, after) = _ask(patient, pair), _ask(patient, with_edited(pair, pixels))
     rows = [(d, before.scores.of(d), after.scores.of(d)) for d in _REGION_SCORES]
     found = "; ".join(f"{d.value} {_say(old)} before, {_say(new)} black" for d, old, new in rows)
     known = [(old.value, new.value) for _, old, new in rows if old.value is not None and new.value is not None]
@@ -141,7 +127,7 @@ def _black_region(patient: Patient) -> tuple[bool, str]:
 
 def _identical(patient: Patient) -> tuple[bool, str]:
     pair = example()
-    same = replace(_edited(pair, pair.source.pixels.copy()), identical=True)
+    same = replace(with_edited(pair, pair.source.pixels.copy()), identical=True)
     grounding, judgement = _ask(patient, same)
     scores = judgement.scores
     told = (scores.prompt_completion, scores.preservation, scores.harmony, scores.local_naturalness)
@@ -186,7 +172,7 @@ def _mirrored(patient: Patient) -> tuple[bool | None, str]:
 
 def _batches(patient: Patient) -> tuple[bool | None, str]:
     pair = example()
-    pairs = [pair, _corner(pair, 384, 480), mirrored(pair), _corner(example(prompt=OTHER_PROMPT), 400, 448)]
+    pairs = [pair, corner(pair, 384, 480), mirrored(pair), corner(example(prompt=OTHER_PROMPT), 400, 448)]
     alone = [_ask(patient, one)[1] for one in pairs]
     try:
         together = patient.assessor.score(pairs, patient.assessor.ground(pairs))
@@ -211,7 +197,7 @@ def _adapter(patient: Patient) -> tuple[bool | None, str]:
     files = sorted(patient.adapter.glob("adapter_model*.safetensors"))
     if not files:
         return False, f"no adapter_model*.safetensors in {patient.adapter}"
-    working = _parts_that_work(files)
+    working = parts_that_work(files)
     return any(working.values()), f"{sum(working.values())} of {len(working)} adapted parts change the model"
 
 
@@ -264,59 +250,9 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def mirrored(pair: LoadedPair) -> LoadedPair:
-    """The pair as a mirror shows it, left for right; its mask too."""
-
-    def turn(pixels: NDArray[Any]) -> NDArray[Any]:
-        return np.ascontiguousarray(pixels[:, ::-1])
-
-    source, edited = (replace(image, pixels=turn(image.pixels)) for image in (pair.source, pair.edited))
-    return replace(pair, source=source, edited=edited, mask=None if pair.mask is None else turn(pair.mask))
-
-
 def _ask(patient: Patient, pair: LoadedPair) -> tuple[Grounding, Judgement]:
     groundings = patient.assessor.ground([pair])
     return groundings[0], patient.assessor.score([pair], groundings)[0]
-
-
-def _edited(pair: LoadedPair, pixels: NDArray[np.uint8]) -> LoadedPair:
-    return replace(pair, edited=replace(pair.edited, pixels=pixels))
-
-
-def _corner(pair: LoadedPair, height: int, width: int) -> LoadedPair:
-    """The upper left corner of a pair without a mask, as if its files were that small."""
-
-    def cut(image: LoadedImage) -> LoadedImage:
-        info = image.info.model_copy(update={"height": height, "width": width})
-        return replace(image, pixels=np.ascontiguousarray(image.pixels[:height, :width]), info=info)
-
-    source, edited = cut(pair.source), cut(pair.edited)
-    info = pair.info.model_copy(update={"source": source.info, "edited": edited.info})
-    return replace(pair, source=source, edited=edited, info=info)
-
-
-def _parts_that_work(files: Sequence[Path]) -> dict[str, bool]:
-    """For each part that the adapter touches, whether it does anything: A x B is zero where either factor is.
-
-    DoRA's magnitudes are left out: beside factors of zero they are those of the base.
-
-    Raises:
-        ModelError: a file is no safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    nonzero: dict[str, list[bool]] = {}
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - the handle is no mapping and cannot be iterated
-                    if _MAGNITUDE in name:
-                        continue
-                    part = _FACTOR.sub("", name)
-                    nonzero.setdefault(part, []).append(bool(tensors.get_tensor(name).any()))
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"cannot read the adapter: {error}", file=str(file)) from error
-    return {part: all(factors) for part, factors in nonzero.items()}
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -20,6 +20,7 @@ from piqa_cli.errors import UsageError
 PROJECT_FILE = "piqa.toml"
 OWN_ONLY = ("trust_remote_code", "base_url")
 """What a project's file may not set: being in a folder must not be enough to run its code or to send it your key."""
+SERVED = "openai:"  # as `lmm.settings` has it, which imports pydantic
 FORMATS = ("table", "json", "jsonl", "csv")
 MATCHES = ("stem", "relpath")
 ON_UNPAIRED = ("error", "warn", "ignore")
@@ -66,10 +67,10 @@ class Settings:
 
     def for_model(self) -> dict[str, Any]:
         """The arguments of `open_assessor`."""
-        return {name: getattr(self, name) for name in _OF_MODEL}
+        return {name: getattr(self, name) for name in OF_MODEL}
 
 
-_OF_MODEL = ("model", "device", "dtype", "offline", "revision", "adapter", "quantize", "trust_remote_code",
+OF_MODEL = ("model", "device", "dtype", "offline", "revision", "adapter", "quantize", "trust_remote_code",
              "grounding", "explain_below", "base_url", "cross_check")  # fmt: skip
 
 
@@ -197,6 +198,8 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str] | None = Non
     for name, value in flags.items():
         if value is not None:
             values[name] = _parse(name, value, "--" + name.replace("_", "-"))
+    if flags.get("base_url") is None and not values.get("model", "").startswith(SERVED):
+        values.pop("base_url", None)  # a server kept in one's configuration is there for when its model is asked for
     return Settings(**values)
 
 
@@ -258,6 +261,14 @@ def _read_file(file: Path, barred: Collection[str]) -> dict[str, Any]:
                 hint=f"give --{_written(name)}, set PIQA_{name.upper()}, or write it into your own configuration",
             )
         values[name] = _parse(name, value, f"{file}: {written}")
+        if barred and name == "model" and values[name].startswith(SERVED):
+            raise UsageError(
+                f"{file}: a model that a server answers for cannot be set for a project",
+                file=str(file),
+                found=values[name],
+                hint="it would be sent your pictures: give --model, set PIQA_MODEL, or write it into your own"
+                " configuration",
+            )
     return values
 
 

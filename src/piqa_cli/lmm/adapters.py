@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,8 @@ BASE_FILE: Final = "piqa_base.json"
 
 _PREFIX: Final = "base_model.model."
 _INSERTED: Final = (".lora_", ".base_layer")
+_FACTOR: Final = re.compile(r"\.lora_(?:embedding_)?[AB]\b")
+_MAGNITUDE: Final = "lora_magnitude_vector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,30 @@ def read_adapter(folder: Path) -> Adapter:
     digest.update(sha256_of(folder / ADAPTER_WEIGHTS).encode())
     tensors = tuple(read_header(folder / ADAPTER_WEIGHTS))
     return Adapter(folder, base or None, base_sha256, tensors, digest.hexdigest())
+
+
+def parts_that_work(files: Sequence[Path]) -> dict[str, bool]:
+    """For each part that the adapter touches, whether it does anything: A x B is zero where either factor is.
+
+    DoRA's magnitudes are left out: beside factors of zero they are those of the base.
+
+    Raises:
+        ModelError: a file is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    nonzero: dict[str, list[bool]] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - the handle is no mapping and cannot be iterated
+                    if _MAGNITUDE in name:
+                        continue
+                    part = _FACTOR.sub("", name)
+                    nonzero.setdefault(part, []).append(bool(tensors.get_tensor(name).any()))
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"cannot read the adapter: {error}", file=str(file)) from error
+    return {part: all(factors) for part, factors in nonzero.items()}
 
 
 def write_base(folder: Path, name: str, weights_sha256: str) -> None:

@@ -121,7 +121,7 @@ class LmmAssessor:
 
     def score(self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding]) -> list[Judgement]:
         """Stage 2: five questions on one reading of the pictures."""
-        own = _own(groundings)
+        own = own_groundings(groundings)
         seen = [grounding.pair for grounding in own]
         judged = self.compact.score(seen, [grounding.compact for grounding in own])
         asked = [i for i, one in enumerate(own) if one.edit.kind is not Kind.DIFFERENT and not one.pair.identical]
@@ -141,7 +141,7 @@ class LmmAssessor:
         """Stage 3: the model's text where there is an edit to speak of, None from `explain_below` on."""
         cases = [
             Case(one.pair, one, judgement, self._shown(one, facts(one, judgement, size_of(one.pair))))
-            for one, judgement in zip(_own(groundings), judgements, strict=True)
+            for one, judgement in zip(own_groundings(groundings), judgements, strict=True)
         ]
         told = [self._without_the_model(case) for case in cases]
         asked = [index for index, one in enumerate(told) if one is None]
@@ -171,7 +171,12 @@ class LmmAssessor:
         return instruction(pair.info.prompt, self._special)
 
 
-def _own(groundings: Sequence[Grounding]) -> list[LmmGrounding]:
+def own_groundings(groundings: Sequence[Grounding]) -> list[LmmGrounding]:
+    """The groundings, as those that stage 1 of this assessor gave.
+
+    Raises:
+        TypeError: another assessor made them.
+    """
     own = [grounding for grounding in groundings if isinstance(grounding, LmmGrounding)]
     if len(own) != len(groundings):
         raise TypeError("the large multimodal assessor scores its own groundings")

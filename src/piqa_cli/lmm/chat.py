@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import os
 from collections import OrderedDict
@@ -16,16 +15,15 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from piqa_cli.errors import ModelError, PiqaError, ReplyError, UsageError
+from piqa_cli.lmm.addresses import is_loopback, is_openai, shown_url
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI
 
 T = TypeVar("T")
 
-OPENAI = "https://api.openai.com/v1"
 TOP = 20
 """How many alternatives of a token are asked for: the most that the protocol allows."""
 
@@ -70,48 +68,12 @@ class Reply:
     tokens: tuple[Mapping[str, float], ...] = ()
 
 
-def server_url(given: str | None, *, offline: bool) -> str:
-    """Where the server listens: as given, else by OPENAI_BASE_URL, else OpenAI's own.
-
-    Raises:
-        UsageError: not an http(s) address, or it leads off this machine although `offline`.
-    """
-    url = (given or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(
-            "the base URL is not one", expected="such as http://127.0.0.1:8000/v1", found=shown_url(url) or "nothing"
-        )
-    if offline and not is_loopback(url):
-        raise UsageError(
-            "--offline keeps the pictures on this machine, and the server is not on it",
-            expected="a --base-url with localhost or 127.0.0.1",
-            found=shown_url(url),
-        )
-    return url
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the address is this machine's own."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def shown_url(url: str) -> str:
-    """The address without a name or password in it, as it may stand in records and messages."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
 class ChatServer:
     """Asks one model of one server.
 
     Args:
         name: the model's name on the server.
-        url: where it listens; see `server_url`.
+        url: where it listens; see `addresses.server_url`.
         limits: time-outs, retries, requests at a time.
 
     Raises:
@@ -128,7 +90,7 @@ class ChatServer:
             ) from error
         self.name, self.url, self.limits = name, url, limits
         self._key = os.environ.get("OPENAI_API_KEY") or _NO_KEY
-        if self._key == _NO_KEY and urlsplit(url).hostname == urlsplit(OPENAI).hostname:
+        if self._key == _NO_KEY and is_openai(url):
             raise ModelError(
                 f"{shown_url(url)} needs a key",
                 code="E_SERVER",
@@ -167,14 +129,15 @@ class ChatServer:
     def _client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        # A proxy or a redirect would carry pictures that are meant for this machine off it.
-        local = DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False) if is_loopback(self.url) else None
+        # A redirect would carry the pictures to a server that nobody named, and a proxy those meant for this machine
+        # off it.
+        direct = DefaultAsyncHttpxClient(trust_env=not is_loopback(self.url), follow_redirects=False)
         return AsyncOpenAI(
             api_key=self._key,
             base_url=self.url,
             timeout=self.limits.seconds,
             max_retries=self.limits.retries,  # of 408, 409, 429, 5xx, with backoff or as Retry-After says
-            http_client=local,
+            http_client=direct,
         )
 
     async def _ask_one(self, client: AsyncOpenAI, gate: asyncio.Semaphore, request: Request) -> Reply | ReplyError:

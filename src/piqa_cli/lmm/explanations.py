@@ -25,7 +25,17 @@ from piqa_cli.schema import SCALES, Dimension, Region, Scores
 if TYPE_CHECKING:
     from piqa_cli.lmm.loading import Vlm
 
-__all__ = ["Case", "Explanation", "compact_text", "complaints", "explain_cases", "facts", "tidy"]
+__all__ = [
+    "Case",
+    "Explanation",
+    "compact_text",
+    "complaints",
+    "explain_cases",
+    "facts",
+    "stand_in",
+    "tidy",
+    "with_complaint",
+]
 
 MAX_TOKENS = 160
 MAX_SENTENCES = 4
@@ -72,10 +82,10 @@ def explain_cases(vlm: Vlm, cases: Sequence[Case]) -> list[Explanation]:
     told = _texts(vlm, cases)
     again = [index for index, (_, wrong) in enumerate(told) if wrong]
     if again:
-        retold = _texts(vlm, [_complain(cases[index], told[index][1]) for index in again])
+        retold = _texts(vlm, [with_complaint(cases[index], told[index][1]) for index in again])
         told = [retold[again.index(index)] if index in again else one for index, one in enumerate(told)]
     return [
-        Explanation(text) if not wrong else _stand_in(case, wrong)
+        Explanation(text) if not wrong else stand_in(case, wrong)
         for case, (text, wrong) in zip(cases, told, strict=True)
     ]
 
@@ -96,12 +106,14 @@ def _texts(vlm: Vlm, cases: Sequence[Case]) -> list[tuple[str, tuple[str, ...]]]
     return told
 
 
-def _complain(case: Case, wrong: Sequence[str]) -> Case:
+def with_complaint(case: Case, wrong: Sequence[str]) -> Case:
+    """The case as it is put to the model once more, with what was wrong with the first text."""
     said = f"An earlier explanation was refused: {'; '.join(wrong)}. Write one without that."
     return replace(case, conversation=Conversation((*case.conversation.parts, said)))
 
 
-def _stand_in(case: Case, wrong: Sequence[str]) -> Explanation:
+def stand_in(case: Case, wrong: Sequence[str]) -> Explanation:
+    """The compact assessor's text, with a warning that says why it is not the model's."""
     warning = f"explanation: the model's own was refused twice ({'; '.join(wrong)}); this one is made from measurements"
     return Explanation(compact_text(case), (warning,))
 

@@ -1,10 +1,20 @@
 """What differs between architectures, as one table, and which architectures can be loaded at all.
 
-A row's `box_frame` is the frame in which a family writes the boxes of what it grounds, as its authors document it:
+A row's `box_frame` is the frame in which a family writes the boxes of what it grounds:
 
 - `thousandths`: 0..1000 of the width and of the height of the image, whatever its size;
 - `pixels`: of the image as the processor resized it, which only the processor's output tells;
-- `none`: the family was not trained to write boxes for an arbitrary phrase, so nothing it writes is taken for one.
+- `none`: nothing it writes is taken for a box.
+
+Where the frames are from; none has been checked with a real checkpoint:
+
+- qwen2_vl: "normalized within [0, 1000)", Wang et al., arXiv 2409.12191; a maintainer in QwenLM/Qwen3-VL, issue 866.
+- qwen2_5_vl: absolute, of the image after the processor, maintainers in QwenLM/Qwen3-VL, issues 676 and 866.
+- qwen3_vl: relative, 0..1000, as users report and a maintainer agrees in QwenLM/Qwen3-VL, issue 1486; also issue 2020.
+- qwen3_vl_moe: not confirmed by itself; issue 2020 is about one of its checkpoints.
+- internvl: rounded thousandths of each side, the project's manual (internvl.readthedocs.io, chat data format) and
+  OpenGVLab/InternVL, issue 285.
+- the others: not looked for, `none` is the cautious choice. paligemma writes location tokens, for single pictures.
 """
 
 from __future__ import annotations
@@ -52,7 +62,7 @@ FAMILIES: dict[str, Family] = {
         Family("idefics3"),
         Family("smolvlm", needs=("num2words",)),
         Family("gemma3"),
-        # Its location tokens answer "detect THING" about a single picture, which a difference of two is not.
+        # Its task "detect THING" is about a single picture, which a difference of two is not.
         Family("paligemma", chat=False),
     )
 }

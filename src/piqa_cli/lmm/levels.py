@@ -114,10 +114,17 @@ def score_levels(spelling: Spelling, answer: Answer) -> list[LevelScore]:
     masses = sums.logsumexp(-1)  # rows x conventions: log-probability of any word in that convention
     pooled = (masses.softmax(-1)[..., None] * within).sum(1)
     on_scale = masses.logsumexp(-1).exp()
-    return [_scored(spelling.dimension, row, float(mass)) for row, mass in zip(pooled, on_scale, strict=True)]
+    return [level_score(spelling.dimension, row, float(mass)) for row, mass in zip(pooled, on_scale, strict=True)]
 
 
-def _scored(dimension: Dimension, probabilities: Tensor, on_scale: float) -> LevelScore:
+def level_score(dimension: Dimension, probabilities: Tensor, on_scale: float) -> LevelScore:
+    """The score of one distribution.
+
+    Args:
+        dimension: whose scale it is on.
+        probabilities: of its levels, worst first: float64, on the CPU, adding up to 1.
+        on_scale: probability 0..1 that the answer is a level word at all.
+    """
     scale = SCALES[dimension]
     levels = torch.linspace(scale.low, scale.high, len(scale.levels), dtype=torch.float64)
     value = float((probabilities * levels).sum())

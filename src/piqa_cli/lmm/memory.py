@@ -4,7 +4,7 @@
 
 The weights are counted tensor by tensor where the headers are at hand, else by the number of parameters. The middle
 term stands for one pair: the keys and values of three images and the questions (about 4,000 tokens) and what a layer
-holds at once. It is on the safe side of what the published shapes of 2 to 12 billion parameters give (5 to 12 %), and
+holds at once. It is an estimate that no real checkpoint has been held against. It
 does not shrink with `--quantize`, since activations keep the number format. The constant is the runtime's own.
 Whatever is free beyond that lets batches be larger.
 """

@@ -23,24 +23,25 @@ from PIL import Image
 from piqa_cli.assessor import Assessor, Grounding, Judgement
 from piqa_cli.errors import ReplyError, UsageError
 from piqa_cli.images import LoadedPair
-from piqa_cli.lmm.assessor import LmmAssessor, _own
-from piqa_cli.lmm.chat import PATIENT, ChatServer, Limits, Request, server_url, shown_url
+from piqa_cli.lmm.addresses import server_url, shown_url
+from piqa_cli.lmm.assessor import LmmAssessor, own_groundings
+from piqa_cli.lmm.chat import PATIENT, ChatServer, Limits, Request
 from piqa_cli.lmm.chat import Reply as ChatReply
 from piqa_cli.lmm.explanations import (
     MAX_TOKENS,
     Case,
     Explanation,
-    _complain,
-    _stand_in,
     compact_text,
     complaints,
     facts,
+    stand_in,
     tidy,
+    with_complaint,
 )
 from piqa_cli.lmm.greedy import Reply
 from piqa_cli.lmm.grounding import EDITED, LmmGrounding, size_of
 from piqa_cli.lmm.judgement import judge
-from piqa_cli.lmm.levels import LevelScore, _scored
+from piqa_cli.lmm.levels import LevelScore, level_score
 from piqa_cli.lmm.prompts import PROMPT_VERSION, QUESTIONS, TELL, Conversation
 from piqa_cli.lmm.settings import SERVED, LmmSettings
 from piqa_cli.schema import Dimension, Kind, ModelInfo, score
@@ -116,7 +117,7 @@ class ServedAssessor(LmmAssessor):
                 the pairs come again one by one.
             ModelError: the server cannot be used at all.
         """
-        own = _own(groundings)
+        own = own_groundings(groundings)
         judged = self.compact.score([one.pair for one in own], [one.compact for one in own])
         asked: list[tuple[int, Dimension]] = []
         requests = []
@@ -138,12 +139,12 @@ class ServedAssessor(LmmAssessor):
         """Stage 3: as for a loaded model; a server that does not answer costs the text, not the scores."""
         cases = [
             Case(one.pair, one, judgement, self._shown(one, facts(one, judgement, size_of(one.pair))))
-            for one, judgement in zip(_own(groundings), judgements, strict=True)
+            for one, judgement in zip(own_groundings(groundings), judgements, strict=True)
         ]
         told = [self._without_the_model(case) for case in cases]
         left = [index for index, one in enumerate(told) if one is None]
         first = self._write([cases[index] for index in left])
-        again = {index: _complain(cases[index], one[1]) for index, one in zip(left, first, strict=True) if one[1]}
+        again = {index: with_complaint(cases[index], one[1]) for index, one in zip(left, first, strict=True) if one[1]}
         second = dict(zip(again, self._write(list(again.values())), strict=True))
         for index, one in zip(left, first, strict=True):
             text, wrong, unanswered = second.get(index, one)
@@ -151,7 +152,7 @@ class ServedAssessor(LmmAssessor):
             if unanswered:
                 told[index] = Explanation(compact_text(case), (unanswered,))
             else:
-                told[index] = _stand_in(case, wrong) if wrong else Explanation(text)
+                told[index] = stand_in(case, wrong) if wrong else Explanation(text)
         return [one for one in told if one is not None]
 
     def _write(self, cases: Sequence[Case]) -> list[tuple[str, tuple[str, ...], str]]:
@@ -202,7 +203,7 @@ def read_level(dimension: Dimension, reply: ChatReply) -> LevelScore | None:
     total = sum(masses)
     if total <= 0:
         return None
-    return _scored(dimension, torch.tensor(masses, dtype=torch.float64) / total, min(1.0, total))
+    return level_score(dimension, torch.tensor(masses, dtype=torch.float64) / total, min(1.0, total))
 
 
 def _bare(token: str) -> str:
