@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks import baselines, common
 from piqa_cli import Assessment, Assessor, assess_pairs
-from piqa_cli.assessor import Grounding, Judgement
+from piqa_cli.assessor import Explanation, Grounding, Judgement
 from piqa_cli.images import LoadedPair
 from piqa_cli.metrics import chance_iou, f1, iou
 from piqa_cli.schema import Dimension, Kind, ModelInfo, Pair
@@ -225,7 +225,7 @@ class Watched:
 
     def explain(
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
-    ) -> list[str]:
+    ) -> Sequence[str | Explanation]:
         """The assessor's own."""
         return self._assessor.explain(pairs, groundings, judgements)
 

@@ -46,11 +46,20 @@ def test_the_schema_describes_both_kinds_of_record(piqa: RunPiqa) -> None:
     schema = piqa("schema").json()
     definitions = schema["$defs"]
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert {"Assessment", "Failure", "Fault", "Heat", "Score", "Region"} <= definitions.keys()
-    assert schema["title"] == "piqa record, version 1.1"
+    assert {
+        "Assessment",
+        "CrossCheck",
+        "Failure",
+        "Fault",
+        "Heat",
+        "Reliability",
+        "Score",
+        "Region",
+    } <= definitions.keys()
+    assert schema["title"] == "piqa record, version 1.2"
     for name in ("Assessment", "Failure"):
         version = definitions[name]["properties"]["schema_version"]
-        assert (version["default"], version["enum"]) == ("1.1", ["1.0", "1.1"])
+        assert (version["default"], version["enum"]) == ("1.2", ["1.0", "1.1", "1.2"])
     assert {"faults", "artefacts"} <= definitions["Assessment"]["properties"].keys()
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Pictures, RunPiqa
+from piqa_cli.cli import config
 from piqa_cli.cli.config import KEYS, Settings, resolve
 from piqa_cli.cli.gates import ErrorAllowance, Gate, parse_allowance, parse_gate
 from piqa_cli.errors import UsageError
+from piqa_cli.lmm import settings
 
 
 @pytest.fixture
@@ -178,3 +180,33 @@ def test_a_bad_key_in_the_project_ends_the_executable_with_2(
     assert done.status == 2
     assert "'fail-under'" in done.err
     assert done.out == b""
+
+
+def test_the_command_line_and_the_model_mean_the_same_by_a_served_model() -> None:
+    assert config.SERVED == settings.SERVED
+
+
+@pytest.mark.parametrize("text", ["model = 'openai:spy'", "base-url = 'http://a.b/v1'", "trust-remote-code = true"])
+def test_what_would_run_code_or_send_pictures_away_cannot_be_set_for_a_project(project: Path, text: str) -> None:
+    (project / "piqa.toml").write_text(text)
+    with pytest.raises(UsageError, match="cannot be set for a project"):
+        resolve({}, {})
+    (project / "piqa.toml").unlink()
+    write_user_config(project, text)
+    resolve({}, {})
+
+
+def test_a_base_url_outside_the_command_line_is_for_served_models_only(project: Path) -> None:
+    write_user_config(project, "base-url = 'http://127.0.0.1:8000/v1'")
+    assert resolve({}, {}).base_url is None
+    assert resolve({"model": "openai:x"}, {}).base_url == "http://127.0.0.1:8000/v1"
+    assert resolve({"base_url": "http://127.0.0.1:1/v1"}, {}).base_url == "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    "option", ["quantize = 'none'", "grounding = 'mine'", "explain-below = 6", "cross-check = 'x'"]
+)
+def test_a_value_that_no_model_could_use_is_refused_where_it_stands(project: Path, option: str) -> None:
+    (project / "piqa.toml").write_text(option)
+    with pytest.raises(UsageError, match=option.partition(" ")[0]):
+        resolve({}, {})

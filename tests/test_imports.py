@@ -49,7 +49,7 @@ ORDER = (
     "writers.writing",
     "writers",
     "overlay",
-    # level 2: the flow and the compact assessor
+    # level 2: the flow and the assessors
     "fusion",
     "compact.config",
     "compact.network",
@@ -67,10 +67,38 @@ ORDER = (
     "compact.judgement",
     "compact.assessor",
     "compact",
+    "devices",
+    "lmm",
+    "lmm.settings",
+    "lmm.prompts",
+    "lmm.families",
+    "lmm.checkpoint",
+    "lmm.memory",
+    "lmm.hub",
+    "lmm.cache",
+    "lmm.adapters",
+    "lmm.processors",
+    "lmm.loading",
+    "lmm.rendering",
+    "lmm.prefix",
+    "lmm.greedy",
+    "lmm.levels",
+    "lmm.views",
+    "lmm.boxes",
+    "lmm.grounding",
+    "lmm.judgement",
+    "lmm.explanations",
+    "lmm.assessor",
+    "lmm.addresses",
+    "lmm.chat",
+    "lmm.served",
+    "lmm.cross_check",
     "prefetch",
     "pipeline",
     # level 3: the registry, and what makes the weights
     "models",
+    "doctor_pairs",
+    "doctor",
     "synthesis.*",
     "api",
     "",
@@ -81,19 +109,35 @@ ORDER = (
 )
 
 # Modules that may import these at module level; anywhere else inside functions only, or not at all.
-TENSORS = {"torch", "transformers", "safetensors"}
+TENSORS = {"torch", "transformers", "safetensors", "peft", "accelerate", "huggingface_hub", "openai"}
 TENSOR_MODULES = (
     "compact.config",
     "compact.network",
     "compact.weights_file",
     "compact.grounding",
     "compact.assessor",
+    "lmm.prefix",
+    "lmm.greedy",
+    "lmm.levels",
+    "lmm.assessor",
+    "lmm.served",
     "synthesis.painter",
     "training.*",
 )
 
 # What `piqa --help`, `--version` and usage errors must not load.
-HEAVY = ("torch", "transformers", "numpy", "scipy", "PIL", "cv2", "pydantic", "safetensors", "huggingface_hub")
+HEAVY = (
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "PIL",
+    "cv2",
+    "pydantic",
+    "safetensors",
+    "huggingface_hub",
+    "openai",
+)
 
 
 def modules() -> dict[str, Path]:
@@ -206,6 +250,8 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("assess", "--help"), 0),
         (("batch", "--help"), 0),
         (("train", "compact", "--help"), 0),
+        (("doctor", "--help"), 0),
+        (("models", "download", "--help"), 0),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),
         (("nonsense",), 2),

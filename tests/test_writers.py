@@ -394,7 +394,7 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
     [
         (b"{not json}\n", "Expecting property name"),
         (b"\xff\xfe\n", "can't decode"),
-        (b'{"status": "ok", "schema_version": "9.0"}\n', "schema_version: Input should be '1.0' or '1.1'"),
+        (b'{"status": "ok", "schema_version": "9.0"}\n', "schema_version: Input should be '1.0', '1.1' or '1.2'"),
         (b"[1, 2]\n", "dictionary"),
     ],
 )
@@ -405,6 +405,18 @@ def test_a_whole_line_that_is_no_record_is_named(tmp_path: Path, line: bytes, fo
         list(read_results(str(path)))
     assert caught.value.file == str(path)
     assert found in str(caught.value.found)
+
+
+def test_a_record_of_version_1_1_is_read_and_keeps_its_version(tmp_path: Path) -> None:
+    record = json.loads(to_json(ORDINARY)) | {"schema_version": "1.1"}
+    del record["cross_check"]
+    for name in ("precision", "adapter", "adapter_sha256"):
+        del record["model"][name]
+    for one in record["scores"].values():
+        del one["distribution"], one["reliability"]
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    assert tuple(read_results(str(path))) == (ORDINARY.model_copy(update={"schema_version": "1.1"}),)
 
 
 def test_a_record_of_version_1_0_is_read_without_faults_and_keeps_its_version(tmp_path: Path) -> None:

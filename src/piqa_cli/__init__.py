@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piqa_cli.api import assess, assess_pairs
     from piqa_cli.assessor import Assessor
-    from piqa_cli.errors import DeviceError, InputError, ModelError, OutputError, PiqaError, UsageError
+    from piqa_cli.errors import DeviceError, InputError, ModelError, OutputError, PiqaError, ReplyError, UsageError
     from piqa_cli.images import ImagePolicy
     from piqa_cli.models import open_assessor
     from piqa_cli.schema import (
         Assessment,
+        CrossCheck,
         Dimension,
         Failure,
         Fault,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Outcome,
         Pair,
         Region,
+        Reliability,
         Score,
         Scores,
     )
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Assessment",
     "Assessor",
+    "CrossCheck",
     "DeviceError",
     "Dimension",
     "Failure",
@@ -55,6 +58,8 @@ __all__ = [
     "Pair",
     "PiqaError",
     "Region",
+    "Reliability",
+    "ReplyError",
     "Score",
     "Scores",
     "UsageError",
@@ -68,11 +73,12 @@ __all__ = [
 _HOME = {
     "api": ("assess", "assess_pairs"),
     "assessor": ("Assessor",),
-    "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "PiqaError", "UsageError"),
+    "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "PiqaError", "ReplyError", "UsageError"),
     "images": ("ImagePolicy",),
     "models": ("open_assessor",),
     "schema": (
         "Assessment",
+        "CrossCheck",
         "Dimension",
         "Failure",
         "Fault",
@@ -81,6 +87,7 @@ _HOME = {
         "Outcome",
         "Pair",
         "Region",
+        "Reliability",
         "Score",
         "Scores",
     ),

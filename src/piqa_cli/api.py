@@ -37,8 +37,8 @@ def assess(
         edited: the image after it; its path becomes the record's `id`.
         prompt: what the edit was asked to do; without it prompt completion is null.
         mask: an image that is white where the edit was allowed.
-        model: which model, by name or as a folder with weights. Not used if `assessor` is given.
-        assessor: an assessor that is already open.
+        model: which model, as `open_assessor` takes it. Not used if `assessor` is given.
+        assessor: an assessor that is already open; `open_assessor` takes everything that can be said of a model.
         device: auto, cpu, cuda, cuda:N or mps. Not used if `assessor` is given.
         explain: whether to write the explanation.
         policy: limits and conversions for reading images.
@@ -46,6 +46,7 @@ def assess(
     Raises:
         InputError: an image cannot be read, or the images cannot be compared.
         ModelError: the model cannot be had.
+        ReplyError: what a server answered cannot be used.
         DeviceError: the device cannot be had, or its memory does not suffice.
     """
     pair = Pair(
@@ -78,7 +79,7 @@ def assess_pairs(
     Args:
         pairs: what to judge.
         assessor: an assessor that is already open; without it `model` is opened on `device`.
-        model: which model, by name or as a folder with weights.
+        model: which model, as `open_assessor` takes it.
         device: auto, cpu, cuda, cuda:N or mps.
         explain: whether to write the explanations.
         policy: limits and conversions for reading images.

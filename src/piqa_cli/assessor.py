@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli.schema import Alignment, Edit, Fault, Finding, Heat, ModelInfo, Region, Scores
+from piqa_cli.schema import Alignment, CrossCheck, Edit, Fault, Finding, Heat, ModelInfo, Region, Scores
 
 if TYPE_CHECKING:
     from piqa_cli.align import Registration
@@ -36,7 +36,8 @@ class Grounding:
 class Judgement:
     """Stage 2: the scores, how the overall was made, the findings beside them, and what a learned judge sees.
 
-    `faults` are its severities, worst first; `artefacts` is where it sees them.
+    `faults` are its severities, worst first; `artefacts` is where it sees them. `cross_check` is a second model's
+    judgement of the same pair.
     """
 
     scores: Scores
@@ -45,6 +46,15 @@ class Judgement:
     warnings: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     artefacts: Heat | None = None
+    cross_check: CrossCheck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Stage 3 where there is more to say than a text: None where none was asked for, and how it came about."""
+
+    text: str | None
+    warnings: tuple[str, ...] = ()
 
 
 class Assessor(Protocol):
@@ -71,6 +81,6 @@ class Assessor(Protocol):
 
     def explain(
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
-    ) -> list[str]:
+    ) -> Sequence[str | Explanation]:
         """Two to four plain sentences that never contradict the scores."""
         ...

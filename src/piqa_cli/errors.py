@@ -60,10 +60,24 @@ class InputError(PiqaError):
 
 
 class ModelError(PiqaError):
-    """A model cannot be had: unknown name, missing or altered weights. Codes: E_MODEL, E_MODEL_HASH."""
+    """A model cannot be had: unknown name, missing, altered or unfit weights, a server that cannot be used.
+
+    Codes: E_MODEL, E_MODEL_MISSING, E_MODEL_GATED, E_MODEL_OFFLINE, E_MODEL_ARCHITECTURE, E_MODEL_TEXT_ONLY,
+    E_MODEL_PICKLE, E_MODEL_MEMORY, E_MODEL_ADAPTER, E_MODEL_HASH, E_SERVER, E_SERVER_LOGPROBS.
+    """
 
     exit_status = 4
     default_code = "E_MODEL"
+
+
+class ReplyError(PiqaError):
+    """What a model answered about one pair cannot be used; other pairs may fare better.
+
+    Codes: E_REPLY, E_TIMEOUT, E_SERVER.
+    """
+
+    exit_status = 4
+    default_code = "E_REPLY"
 
 
 class DeviceError(PiqaError):

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piqa_cli.errors import DeviceError, ModelError, UsageError
+from piqa_cli.devices import find_device, find_dtype
+from piqa_cli.errors import ModelError, UsageError
+from piqa_cli.lmm.cache import model_type_of
+from piqa_cli.lmm.hub import is_hub_id, is_offline, prepare
+from piqa_cli.lmm.settings import Grounding, LmmSettings, Precision, Quantization
 from piqa_cli.schema import ModelInfo
 
 if TYPE_CHECKING:
-    import torch
-
     from piqa_cli.assessor import Assessor
+    from piqa_cli.compact.assessor import CompactAssessor
 
 _WEIGHTS = "model.safetensors"
+_COMPACT_TYPE = "piqa_compact"  # in config.json; `compact.config` has it too, and imports transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def find_model(name: str) -> ModelEntry:
     if name not in MODELS:
         raise ModelError(
             f"there is no model called '{name}'",
-            expected=f"one of {', '.join(MODELS)}, or a folder that `piqa train compact` wrote",
+            expected=f"one of {', '.join(MODELS)}, a folder with a model, a hub id (OWNER/NAME) or openai:NAME",
             found=name,
             hint="`piqa models list` shows what there is",
         )
@@ -82,32 +86,118 @@ def verify(name: str) -> str:
 
 
 def open_assessor(
-    model: str = "compact", *, device: str = "auto", dtype: str = "auto", offline: bool = False
+    model: str = "compact",
+    *,
+    device: str = "auto",
+    dtype: Precision = "auto",
+    offline: bool = False,
+    revision: str | None = None,
+    adapter: str | None = None,
+    quantize: Quantization | None = None,
+    trust_remote_code: bool = False,
+    grounding: Grounding = "auto",
+    explain_below: float | None = None,
+    base_url: str | None = None,
+    cross_check: bool = False,
 ) -> Assessor:
     """Loads a model once, ready to judge any number of pairs.
 
     Args:
-        model: a name in `MODELS`, or a folder that `piqa train compact` wrote.
+        model: a name in `MODELS`; a folder, of `piqa train compact` or of an image-text-to-text model; the hub id of
+            such a model (`owner/name`); or `openai:NAME`, which a server answers for.
         device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
-        dtype: auto (fp32), fp32, bf16 or fp16.
-        offline: never ask the network; the models known so far never do.
+        dtype: auto (fp32; bf16 for image-text-to-text models on CUDA), fp32, bf16 or fp16.
+        offline: never ask the network.
+        revision: of a hub model: branch, tag or commit.
+        adapter: folder of a LoRA adapter for the image-text-to-text model.
+        quantize: its linear layers in 8bit or 4bit (needs bitsandbytes).
+        trust_remote_code: run Python files that come with it.
+        grounding: whose region counts, see `LmmSettings`; this and the next are nothing to the compact assessor.
+        explain_below: in batches, explain only pairs whose overall score is below this.
+        base_url: of the server that answers for an `openai:` model.
+        cross_check: have the compact assessor judge every pair too; the records tell where they disagree.
 
     Raises:
-        ModelError: no such model, or its weights cannot be read.
+        ModelError: no such model, or it cannot be read, used here or held in memory.
         DeviceError: the device is not there.
-        UsageError: the number format is unknown, or the device does not compute in it.
+        UsageError: options that do not go together, or that need an extra which is not installed.
     """
-    entry = MODELS.get(model)
-    folder = entry.weights if entry else Path(model)
-    if entry is None and not folder.is_dir():
+    settings = LmmSettings(
+        model=model,
+        revision=revision,
+        adapter=adapter,
+        quantize=quantize,
+        dtype=dtype,
+        device=device,
+        offline=offline,
+        trust_remote_code=trust_remote_code,
+        grounding=grounding,
+        explain_below=explain_below,
+        base_url=base_url,
+        cross_check=cross_check,
+    )
+    prepare(is_offline(offline))
+    if model in MODELS:
+        return _open_compact(settings, MODELS[model].weights, MODELS[model])
+    folder = Path(model)
+    if folder.is_dir():
+        if model_type_of(folder) == _COMPACT_TYPE:
+            return _open_compact(settings, folder, None)
+    elif not settings.served and not is_hub_id(model):
         find_model(model)
+    return _open_lmm(settings)
 
+
+def _open_compact(settings: LmmSettings, folder: Path, entry: ModelEntry | None) -> Assessor:
+    """The compact assessor of a folder.
+
+    Raises:
+        UsageError: an option was given that says nothing to it.
+    """
+    for option in ("revision", "adapter", "quantize"):
+        if getattr(settings, option) is not None:
+            raise UsageError(
+                f"--{option} goes with an image-text-to-text model",
+                found=f"--model {settings.model}",
+                hint="docs/models.md lists such models",
+            )
+    if settings.cross_check:
+        raise UsageError("--cross-check compares another model with the compact one", found=f"--model {settings.model}")
+    return _compact(folder, settings.device, settings.dtype, entry)
+
+
+def _open_lmm(settings: LmmSettings) -> Assessor:
+    """A local or a served image-text-to-text model; with the compact one beside it for the regions."""
+    from piqa_cli.lmm.cross_check import CrossCheckAssessor
+
+    judge: Assessor
+    if settings.served:
+        from piqa_cli.lmm.served import open_served
+
+        compact = _beside(settings)
+        judge = open_served(settings, compact)
+    else:
+        from piqa_cli.lmm.assessor import LmmAssessor
+        from piqa_cli.lmm.loading import load_vlm
+
+        vlm = load_vlm(settings)  # first: whatever is wrong is most likely wrong here
+        compact = _beside(settings)
+        judge = LmmAssessor(vlm, compact, settings)
+    return CrossCheckAssessor(judge, compact) if settings.cross_check else judge
+
+
+def _beside(settings: LmmSettings) -> CompactAssessor:
+    """The compact assessor as it stands beside another: in fp32, on the same device."""
+    return _compact(MODELS["compact"].weights, settings.device, "auto", MODELS["compact"])
+
+
+def _compact(folder: Path, device: str, dtype: str, entry: ModelEntry | None) -> CompactAssessor:
     import torch
 
     from piqa_cli.compact.assessor import CompactAssessor
     from piqa_cli.compact.weights_file import load_model
 
-    target = _device(device)
+    target = find_device(device)
     network = load_model(folder)
     torch.nn.Module.to(network, target)
     info = ModelInfo(
@@ -115,7 +205,7 @@ def open_assessor(
         version=entry.version if entry else _version(folder),
         weights_sha256=_sha256(folder),
     )
-    return CompactAssessor(network, info, target, _dtype(dtype, target))
+    return CompactAssessor(network, info, target, find_dtype(dtype, target))
 
 
 def _sha256(folder: Path) -> str:
@@ -133,36 +223,3 @@ def _version(folder: Path) -> str:
     """A folder's own word on its version; `custom` where it has none."""
     version = json.loads((folder / "config.json").read_text("utf-8")).get("version", "custom")
     return str(version)
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device '{name}'", expected="auto, cpu, cuda, cuda:N or mps", found=name) from error
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= count.get(device.type, 0):
-        raise DeviceError(
-            f"the device '{name}' is not there",
-            expected=f"one of {', '.join(kind for kind, n in count.items() if n)}",
-            found=f"{count.get(device.type, 0)} {device.type} devices",
-            hint="--device auto takes what there is",
-        )
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    import torch
-
-    names = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name not in names:
-        raise UsageError(f"unknown number format '{name}'", expected=", ".join(names), found=name)
-    if name == "fp16" and device.type == "cpu":
-        raise UsageError("processors do not compute in fp16", expected="fp32 or bf16", found=name)
-    return names[name]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from piqa_cli.assessor import Assessor, Grounding, Judgement
+from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
 from piqa_cli.errors import DeviceError, ModelError, PiqaError
 from piqa_cli.failures import refuse
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair, load_pair
@@ -101,11 +101,12 @@ def assemble(
     model: ModelInfo,
     grounding: Grounding,
     judgement: Judgement,
-    explanation: str | None,
+    explanation: str | Explanation | None,
     seconds: float,
 ) -> Assessment:
     """The record of one pair from the three stages' answers."""
-    warnings = dict.fromkeys((*loaded.warnings, *grounding.warnings, *judgement.warnings))
+    told = explanation if isinstance(explanation, Explanation) else Explanation(explanation)
+    warnings = dict.fromkeys((*loaded.warnings, *grounding.warnings, *judgement.warnings, *told.warnings))
     return Assessment(
         id=loaded.pair.id,
         pair=loaded.info,
@@ -118,7 +119,8 @@ def assemble(
         findings=judgement.findings,
         faults=judgement.faults,
         artefacts=judgement.artefacts,
-        explanation=None if explanation is None else _utf8(explanation),
+        cross_check=judgement.cross_check,
+        explanation=None if told.text is None else _utf8(told.text),
         warnings=tuple(_utf8(warning) for warning in warnings),
         seconds=seconds,
     )
@@ -143,7 +145,7 @@ def _assess_batch(batch: Sequence[LoadedPair], assessor: Assessor, explain: bool
     start = time.perf_counter()
     groundings = assessor.ground(batch)
     judgements = assessor.score(batch, groundings)
-    texts: Sequence[str | None] = [None] * len(batch)
+    texts: Sequence[str | Explanation | None] = [None] * len(batch)
     if explain:
         texts = assessor.explain(batch, groundings, judgements)
     seconds = (time.perf_counter() - start) / len(batch)

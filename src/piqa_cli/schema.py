@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-SchemaVersion = Literal["1.0", "1.1"]
-"""What can be read: a record of 1.0 lacks only fields that have a default."""
+SchemaVersion = Literal["1.0", "1.1", "1.2"]
+"""What can be read: older records lack only fields that have a default."""
 
-SCHEMA_VERSION: SchemaVersion = "1.1"
+SCHEMA_VERSION: SchemaVersion = "1.2"
 """What is written."""
 
 
@@ -109,6 +109,11 @@ class ModelInfo(Record):
     name: str
     version: str
     weights_sha256: str
+    precision: str | None = Field(
+        default=None, description="fp32, bf16, fp16, 8bit or 4bit; null for compact, and where a server decides."
+    )
+    adapter: PathText | None = Field(default=None, description="The LoRA adapter's folder, by name; null without one.")
+    adapter_sha256: str | None = Field(default=None, description="SHA-256 of its settings and weights.")
 
 
 class Kind(StrEnum):
@@ -165,6 +170,13 @@ class Region(Record):
     mask: RunLengthMask
 
 
+class Reliability(Record):
+    """How far a model that answers in words stood behind its answer."""
+
+    off_scale: float = Field(ge=0, le=1, description="Probability of an answer that is none of the level words.")
+    entropy: float = Field(ge=0, le=1, description="Of the distribution, as a share of the largest possible.")
+
+
 class Score(Record):
     """One dimension's score. `value` is null when the tool cannot know; `reason` then says why."""
 
@@ -176,6 +188,10 @@ class Score(Record):
     direction: Literal["higher is better"] = "higher is better"
     reason: str | None = Field(default=None, description="Why the value is null, or what it rests on.")
     code: str | None = Field(default=None, description="Stable code of the reason: E_MASK_EMPTY, N_NO_PROMPT ...")
+    distribution: tuple[float, ...] | None = Field(
+        default=None, description="Probability of each level, worst first, of a model that answers in level words."
+    )
+    reliability: Reliability | None = None
 
 
 class Scores(Record):
@@ -227,6 +243,17 @@ class Heat(Record):
     )
 
 
+class CrossCheck(Record):
+    """What a second model says of the same pair, which it judged on its own."""
+
+    model: ModelInfo = Field(description="The second model.")
+    kind: Kind = Field(description="What it takes the change to be.")
+    scores: Scores
+    disagreements: tuple[Dimension, ...] = Field(
+        description="Dimensions both models scored, where neither value lies within the other's spread."
+    )
+
+
 class Assessment(Record):
     """What piqa says of a pair."""
 
@@ -243,6 +270,7 @@ class Assessment(Record):
     findings: tuple[Finding, ...]
     faults: tuple[Fault, ...] = Field(default=(), description="Worst first.")
     artefacts: Heat | None = None
+    cross_check: CrossCheck | None = Field(default=None, description="A second model's judgement, if one was asked.")
     explanation: str | None
     warnings: tuple[str, ...]
     seconds: float = Field(ge=0, description="Model time of this pair, decoding apart.")
@@ -297,6 +325,8 @@ def score(
     *,
     reason: str | None = None,
     code: str | None = None,
+    distribution: tuple[float, ...] | None = None,
+    reliability: Reliability | None = None,
 ) -> Score:
     """A `Score` on its dimension's scale: the value clamped to it, the level word filled in.
 
@@ -319,4 +349,6 @@ def score(
         high=scale.high,
         reason=reason,
         code=code,
+        distribution=distribution,
+        reliability=reliability,
     )

@@ -11,8 +11,12 @@ import sys
 import types
 from typing import Any
 
+USUAL = {"grounding": "auto", "trust_remote_code": False, "cross_check": False}
 
-def open_assessor(model: str = "compact", *, device: str = "auto", dtype: str = "auto", offline: bool = False) -> Any:
+
+def open_assessor(
+    model: str = "compact", *, device: str = "auto", dtype: str = "auto", offline: bool = False, **rest: Any
+) -> Any:
     """In the place of `piqa_cli.models.open_assessor`; the record tells what it was asked for."""
     from fakes import FAKE_MODEL, FakeAssessor
     from piqa_cli.errors import DeviceError, ModelError
@@ -24,7 +28,8 @@ def open_assessor(model: str = "compact", *, device: str = "auto", dtype: str = 
         raise DeviceError("the device 'cuda:7' is not there", hint="--device auto takes what there is")
     if "bug" in wishes:
         raise RuntimeError("a bug")
-    asked = f"{model} {device} {dtype} offline={offline}"
+    special = "".join(f" {name}={value}" for name, value in rest.items() if value != USUAL.get(name))
+    asked = f"{model} {device} {dtype} offline={offline}{special}"
     return FakeAssessor(
         seconds=float(wishes.get("seconds", 0)),
         out_of_memory_above=0 if "oom" in wishes else None,

@@ -12,7 +12,7 @@ from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
-from piqa_cli.errors import InputError, PiqaError, UsageError
+from piqa_cli.errors import InputError, PiqaError, ReplyError, UsageError
 
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
@@ -64,7 +64,7 @@ def assess(
     try:
         loaded, assessment = _judge(run, pair)
     except PiqaError as error:
-        if form != "table" and (isinstance(error, InputError) or error.code == "E_OOM"):
+        if form != "table" and (isinstance(error, InputError | ReplyError) or error.code == "E_OOM"):
             from piqa_cli.pipeline import failure
 
             _write(form, output, failure(pair, error))  # what is wrong with this pair is a record too
@@ -99,15 +99,16 @@ def _judge(run: Run, pair: Pair) -> tuple[LoadedPair, Assessment]:
 
 
 def load_assessor(run: Run) -> Assessor:
-    """The model that the settings name.
+    """The model that the settings name, opened with all that they say of it.
 
     Raises:
         ModelError, DeviceError: it cannot be had.
+        UsageError: settings that do not go together, or that need an extra which is not installed.
     """
     from piqa_cli.models import open_assessor
 
     chosen = run.settings
-    assessor = open_assessor(chosen.model, device=chosen.device, dtype=chosen.dtype, offline=chosen.offline)
+    assessor = open_assessor(**chosen.for_model())
     model = assessor.info
     run.detail(f"model {model.name} {model.version}, weights {model.weights_sha256[:12]}, device {chosen.device}")
     return assessor

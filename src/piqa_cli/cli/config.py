@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,15 @@ from piqa_cli.cli.streams import printable
 from piqa_cli.errors import UsageError
 
 PROJECT_FILE = "piqa.toml"
+OWN_ONLY = ("trust_remote_code", "base_url")
+"""What a project's file may not set: being in a folder must not be enough to run its code or to send it your key."""
+SERVED = "openai:"  # as `lmm.settings` has it, which imports pydantic
 FORMATS = ("table", "json", "jsonl", "csv")
 MATCHES = ("stem", "relpath")
 ON_UNPAIRED = ("error", "warn", "ignore")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+QUANTIZATIONS = ("8bit", "4bit")
+GROUNDINGS = ("auto", "model", "compact", "mask")
 LEAST_PIXELS = 32 * 32
 """The smallest picture that can be judged; no limit below it makes sense."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -32,8 +38,15 @@ class Settings:
 
     model: str = "compact"
     device: str = "auto"
-    dtype: str = "auto"
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     offline: bool = False
+    cross_check: bool = False
+    revision: str | None = None
+    adapter: str | None = None
+    quantize: Literal["8bit", "4bit"] | None = None
+    grounding: Literal["auto", "model", "compact", "mask"] = "auto"
+    trust_remote_code: bool = False
+    base_url: str | None = None
     seed: int = 0
     quiet: bool = False
     verbose: bool = False
@@ -41,6 +54,7 @@ class Settings:
     progress: bool = True
     format: Literal["table", "json", "jsonl", "csv"] | None = None
     explain: bool = True
+    explain_below: float | None = None
     fail_under: tuple[Gate, ...] = ()
     max_errors: ErrorAllowance = NO_ERRORS
     max_pixels: int | None = None
@@ -50,6 +64,14 @@ class Settings:
     on_unpaired: Literal["error", "warn", "ignore"] = "warn"
     workers: int | None = None
     batch_size: int | None = None
+
+    def for_model(self) -> dict[str, Any]:
+        """The arguments of `open_assessor`."""
+        return {name: getattr(self, name) for name in OF_MODEL}
+
+
+OF_MODEL = ("model", "device", "dtype", "offline", "revision", "adapter", "quantize", "trust_remote_code",
+             "grounding", "explain_below", "base_url", "cross_check")  # fmt: skip
 
 
 def _text(value: Any) -> str:
@@ -73,6 +95,14 @@ def _whole(least: int) -> Callable[[Any], int]:
         return int(value)
 
     return parse
+
+
+def _overall(value: Any) -> float:
+    """A score on the scale of the overall one."""
+    number = math.nan if isinstance(value, bool) else float(value)
+    if not 1 <= number <= 5:
+        raise ValueError
+    return number
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -119,6 +149,13 @@ KEYS: dict[str, Key] = {
     "device": Key(_device, "auto, cpu, cuda, cuda:N or mps"),
     "dtype": Key(_one_of(*DTYPES), "one of " + ", ".join(DTYPES)),
     "offline": _BOOL,
+    "cross_check": _BOOL,
+    "revision": Key(_text, "a branch, tag or commit"),
+    "adapter": Key(_text, "the folder of a LoRA adapter"),
+    "quantize": Key(_one_of(*QUANTIZATIONS), "one of " + ", ".join(QUANTIZATIONS)),
+    "grounding": Key(_one_of(*GROUNDINGS), "one of " + ", ".join(GROUNDINGS)),
+    "trust_remote_code": _BOOL,
+    "base_url": Key(_text, "the address of a server"),
     "seed": Key(_whole(0), "a whole number, 0 or more"),
     "quiet": _BOOL,
     "verbose": _BOOL,
@@ -126,6 +163,7 @@ KEYS: dict[str, Key] = {
     "progress": _BOOL,
     "format": Key(_one_of(*FORMATS), "one of " + ", ".join(FORMATS)),
     "explain": _BOOL,
+    "explain_below": Key(_overall, "a score, 1 to 5"),
     "fail_under": Key(_gates, 'DIM=VALUE, or several: "overall=3,harmony=2.5"'),
     "max_errors": Key(_allowance, "a number of pairs or a percentage"),
     "max_pixels": Key(_whole(LEAST_PIXELS), f"a whole number of pixels, {LEAST_PIXELS} or more"),
@@ -150,9 +188,9 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    for file in (_user_file(), _project_file()):  # the stronger one last
+    for file, barred in ((_user_file(), ()), (_project_file(), OWN_ONLY)):  # the stronger one last
         if file is not None:
-            values |= _read_file(file)
+            values |= _read_file(file, barred)
     for name in KEYS:
         variable = "PIQA_" + name.upper()
         if environ.get(variable):  # an empty one counts as not set
@@ -160,6 +198,8 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str] | None = Non
     for name, value in flags.items():
         if value is not None:
             values[name] = _parse(name, value, "--" + name.replace("_", "-"))
+    if flags.get("base_url") is None and not values.get("model", "").startswith(SERVED):
+        values.pop("base_url", None)  # a server kept in one's configuration is there for when its model is asked for
     return Settings(**values)
 
 
@@ -195,7 +235,7 @@ def _user_file() -> Path | None:
     return file if file.is_file() else None
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path, barred: Collection[str]) -> dict[str, Any]:
     import tomllib
 
     try:
@@ -214,7 +254,21 @@ def _read_file(file: Path) -> dict[str, Any]:
                 file=str(file),
                 hint="valid keys: " + ", ".join(map(_written, KEYS)),
             )
+        if name in barred:
+            raise UsageError(
+                f"{file}: '{_written(name)}' cannot be set for a project",
+                file=str(file),
+                hint=f"give --{_written(name)}, set PIQA_{name.upper()}, or write it into your own configuration",
+            )
         values[name] = _parse(name, value, f"{file}: {written}")
+        if barred and name == "model" and values[name].startswith(SERVED):
+            raise UsageError(
+                f"{file}: a model that a server answers for cannot be set for a project",
+                file=str(file),
+                found=values[name],
+                hint="it would be sent your pictures: give --model, set PIQA_MODEL, or write it into your own"
+                " configuration",
+            )
     return values
 
 

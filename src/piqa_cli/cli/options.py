@@ -20,6 +20,7 @@ P = ParamSpec("P")
 Options = dict[str, Any]  # parameter name -> annotation, as Typer reads it
 INPUT_PANEL, RESULTS_PANEL = "Input", "Results"
 _GATES, _SPEED, _MODEL, _READING, _RUN = "Gates", "Speed", "Model", "Reading images", "General"
+_LMM = "Image-text-to-text models"
 
 
 def _option(kind: Any, *names: str, **rest: Any) -> Any:
@@ -51,7 +52,8 @@ MODEL: Options = {
         "--model",
         "-m",
         metavar="NAME",
-        help="Who judges: compact by default; see `piqa models list`. Also a folder that `piqa train` wrote.",
+        help="Who judges: compact by default. Also a folder that `piqa train` wrote; an image-text-to-text model, by"
+        " folder or hub id (OWNER/NAME); or openai:NAME, which a server answers for.",
         rich_help_panel=_MODEL,
     ),
     "device": _option(
@@ -69,7 +71,50 @@ MODEL: Options = {
         rich_help_panel=_MODEL,
     ),
     "offline": _flag("--offline/--no-offline", "Never use the network.", _MODEL),
+    "cross_check": _flag(
+        "--cross-check/--no-cross-check", "Have compact judge too, and tell where it disagrees.", _MODEL
+    ),
+    "revision": _option(
+        str | None,
+        "--revision",
+        metavar="REV",
+        help="Branch, tag or commit of a hub model; main by default.",
+        rich_help_panel=_LMM,
+    ),
+    "adapter": _option(
+        str | None,
+        "--adapter",
+        metavar="FOLDER",
+        help="A LoRA adapter to put onto the model.",
+        rich_help_panel=_LMM,
+    ),
+    "quantize": _option(
+        Literal["8bit", "4bit"] | None,
+        "--quantize",
+        metavar="BITS",
+        help="Hold its weights in 8bit or 4bit; needs piqa-cli[quantize].",
+        rich_help_panel=_LMM,
+    ),
+    "grounding": _option(
+        Literal["auto", "model", "compact", "mask"] | None,
+        "--grounding",
+        metavar="WHOSE",
+        help="Whose region counts: the model's where it can ground, else compact's (auto, default); model; compact;"
+        " or mask.",
+        rich_help_panel=_LMM,
+    ),
+    "trust_remote_code": _flag(
+        "--trust-remote-code/--no-trust-remote-code", "Run Python files that come with the model.", _LMM
+    ),
+    "base_url": _option(
+        str | None,
+        "--base-url",
+        metavar="URL",
+        help="Where the server of an openai:NAME model listens.",
+        rich_help_panel=_LMM,
+    ),
 }
+HUB: Options = {name: MODEL[name] for name in ("offline", "revision", "trust_remote_code")}
 SEED: Options = {
     "seed": _option(
         int | None, "--seed", min=0, metavar="N", help="Of everything random; 0 by default.", rich_help_panel=_RUN
@@ -85,6 +130,15 @@ RESULTS: Options = {
         rich_help_panel=RESULTS_PANEL,
     ),
     "explain": _flag("--explain/--no-explain", "Give the reasons in sentences (default), or not.", RESULTS_PANEL),
+    "explain_below": _option(
+        float | None,
+        "--explain-below",
+        min=1,
+        max=5,
+        metavar="X",
+        help="With an image-text-to-text model: explain only pairs whose overall score is below X.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
     "fail_under": _option(
         list[str] | None,
         "--fail-under",

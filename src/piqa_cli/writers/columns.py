@@ -57,6 +57,21 @@ def _faults(assessment: Assessment) -> str:
     return "; ".join(f"{f.kind} ({f.level}, {f.severity:.2f})" for f in assessment.faults)
 
 
+def _second(dimension: Dimension) -> Column:
+    """What the second model of a cross-check says."""
+
+    def value(assessment: Assessment) -> Cell:
+        check = assessment.cross_check
+        return None if check is None else check.scores.of(dimension).value
+
+    return Column(f"cross_check_{dimension.value}", "number", value)
+
+
+def _disagreements(assessment: Assessment) -> Cell:
+    check = assessment.cross_check
+    return None if check is None else "; ".join(dimension.value for dimension in check.disagreements)
+
+
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("schema_version", "text", lambda a: a.schema_version, lambda f: f.schema_version),
     Column("status", "text", lambda a: a.status, lambda f: f.status),
@@ -93,6 +108,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("fusion", "text", lambda a: a.fusion),
     Column("faults", "text", _faults),
     Column("findings", "text", _findings),
+    Column("cross_check_model", "text", lambda a: a.cross_check.model.name if a.cross_check else None),
+    *(_second(dimension) for dimension in Dimension),
+    Column("disagreements", "text", _disagreements),
     Column("explanation", "text", lambda a: a.explanation),
     Column("warnings", "text", lambda a: "; ".join(a.warnings)),
     Column("seconds", "number", lambda a: a.seconds),

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from piqa_cli.regions import place
-from piqa_cli.schema import Assessment, Dimension, Failure, Kind, Outcome, Score
+from piqa_cli.schema import Assessment, CrossCheck, Dimension, Failure, Kind, Outcome, Score
 from piqa_cli.writers.sink import Stream
 
 _KINDS: Final[dict[Kind, tuple[str, str]]] = {  # for the detailed view, and for one line per pair
@@ -116,6 +116,8 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
     )
     yield Text()
     yield _score_table(assessment, console)
+    if assessment.cross_check is not None:
+        yield _cross_check_line(assessment.cross_check)
     if any(fault.level != "slight" for fault in assessment.faults):
         yield _fault_line(assessment)
     if assessment.regions:
@@ -163,6 +165,18 @@ def _score_table(assessment: Assessment, console: Console) -> RenderableType:
         )
     lines = (f"{', '.join(names)}: {reason}" for reason, names in notes.items())
     return Group(table, *(_item(Text(line, style="dim")) for line in lines))
+
+
+def _cross_check_line(check: CrossCheck) -> RenderableType:
+    """The second model's scores, those that contradict the first's marked."""
+    line = Text(f"\ncross-check by {visible(check.model.name)} {visible(check.model.version)}: ")
+    for index, (dimension, (name, *_)) in enumerate(_NAMES.items()):
+        score = check.scores.of(dimension)
+        differs = dimension in check.disagreements
+        line.append(", " if index else "")
+        value = "-" if score.value is None else f"{score.value:.1f}"
+        line.append(f"{name} {value}" + (" (disagrees)" if differs else ""), style="yellow" if differs else "dim")
+    return line
 
 
 def _fault_line(assessment: Assessment) -> RenderableType:

@@ -1,0 +1,54 @@
+"""Where a model computes and in which number format: names on the command line to what torch takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from piqa_cli.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such kind of device.
+        DeviceError: the device is not there.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device '{name}'", expected="auto, cpu, cuda, cuda:N or mps", found=name) from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= count.get(device.type, 0):
+        raise DeviceError(
+            f"the device '{name}' is not there",
+            expected=f"one of {', '.join(kind for kind, n in count.items() if n)}",
+            found=f"{count.get(device.type, 0)} {device.type} devices",
+            hint="--device auto takes what there is",
+        )
+    return device
+
+
+def find_dtype(name: str, device: torch.device, *, auto: str = "fp32") -> torch.dtype:
+    """The number format of that name; `auto` is the caller's choice for this device.
+
+    Raises:
+        UsageError: the format is unknown, or the device does not compute in it.
+    """
+    import torch
+
+    names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name not in {"auto", *names}:
+        raise UsageError(f"unknown number format '{name}'", expected=", ".join(("auto", *names)), found=name)
+    if name == "fp16" and device.type == "cpu":
+        raise UsageError("processors do not compute in fp16", expected="fp32 or bf16", found=name)
+    return names[auto if name == "auto" else name]
