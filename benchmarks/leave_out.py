@@ -197,6 +197,7 @@ def main() -> None:
     if not 2 <= options.folds <= len(families):
         parser.error(f"--folds: expected 2 to {len(families)}, found {options.folds}")
     photos = options.data / "photos"
+    masks = (False,) if options.ground_only else (False, True)
     folds = folds_of(families, options.folds)
     if options.only is not None:
         folds = [fold for fold in folds if fold.number == options.only]
@@ -204,9 +205,9 @@ def main() -> None:
     rows: list[Seen] = []
     for fold in folds:
         model = trained(fold, options)
-        recipes = local_recipes(fold.families, options.per_family, options.size)
+        recipes = local_recipes(fold.families, options.per_family, options.size, masks)
         rows += measure(recipes, photos, open_assessor(str(model)))
-    recipes = local_recipes(families, options.per_family, options.size)
+    recipes = local_recipes(families, options.per_family, options.size, masks)
     seen = [] if options.alone else measure(recipes, photos, open_assessor(options.model))
     common.publish(list(tables(folds, rows, seen, scores=not options.ground_only)), options.json)
 
