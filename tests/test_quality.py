@@ -18,7 +18,7 @@ from piqa_cli.training.fresh import FreshEdits, drawn
 from piqa_cli.training.heads import settle_faults, settle_heads, sources_of
 from piqa_cli.training.losses import moments
 from piqa_cli.training.opinion import to_opinion
-from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, fault_loss, judge_cases, order_loss
+from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, calibrate, fault_loss, judge_cases, order_loss
 from piqa_cli.training.ratings import COLUMNS, read_ratings
 from piqa_cli.training.remarks import faults_in
 
@@ -26,14 +26,15 @@ SIDE, WIDE, SUMMARY = 64, 72, 3 * 8 + 15
 NAN = float("nan")
 
 
+CONFIG = CompactConfig(
+    widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1), decoder_widths=(8, 8, 8, 16, 16), quality_width=24,
+    crop_side=SIDE,
+)  # fmt: skip
+
+
 def small() -> CompactModel:
     torch.manual_seed(0)
-    return CompactModel(
-        CompactConfig(
-            widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1), decoder_widths=(8, 8, 8, 16, 16), quality_width=24,
-            crop_side=SIDE,
-        )
-    )  # fmt: skip
+    return CompactModel(CONFIG)
 
 
 def cases(count: int, *, family: int = -1, rated: bool = True) -> Cases:
@@ -107,7 +108,7 @@ def test_a_drawn_outline_is_near_the_true_one_and_never_empty() -> None:
 
 
 def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source(fresh: FreshEdits) -> None:
-    hands = Hands(Deck(cases(5), cases(4, family=2)), fresh, small().config, seed=1)
+    hands = Hands(Deck(cases(5), cases(4, family=2)), fresh, CONFIG, seed=1)
     one, again, other = hands[3], hands[3], hands[4]
     assert all(torch.equal(torch.nan_to_num(one[key]), torch.nan_to_num(again[key])) for key in one)
     assert not torch.equal(one["source"], other["source"])
@@ -123,7 +124,7 @@ def test_a_hand_is_a_function_of_its_number_and_deals_from_every_source(fresh: F
 def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
     bad = cases(1)
     bad.ratings[:] = (1.5, 1.5, 2.0)
-    hands = Hands(Deck(bad), None, small().config, seed=0)
+    hands = Hands(Deck(bad), None, CONFIG, seed=0)
     rows = [(row["source"], row["edited"], row["ratings"]) for row in map(hands.__getitem__, range(12))]
     ratings = torch.cat([r for _, _, r in rows])
     swapped = ratings[:, 0] > 4
@@ -134,7 +135,7 @@ def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
 def test_both_stages_learn_and_explaining_moves_no_score(fresh: FreshEdits) -> None:
     model = small()
     deck = Deck(cases(12), cases(4, family=2))
-    batch = {key: value[None] for key, value in Hands(deck, fresh, model.config, seed=0)[0].items()}
+    batch = {key: value[None] for key, value in Hands(deck, fresh, CONFIG, seed=0)[0].items()}
     model.train()
     for stage, steps in (("score", 12), ("explain", 12)):
         task = QualityTask(model, stage)  # type: ignore[arg-type]
@@ -173,6 +174,17 @@ def test_faults_are_named_after_settling_on_edits_whose_faults_are_known() -> No
     bad = torch.from_numpy(made.faults[:, 0]) > 0.5
     assert (judged.faults[bad].argmax(1) == 0).all()
     assert judged.faults[bad, 0].mean() > judged.faults[~bad, 0].mean() + 1
+
+
+def test_spreads_are_widened_until_the_worse_judged_lot_is_held() -> None:
+    model, near, far = small(), cases(60), cases(60)
+    values = moments(judge_cases(model, near).harmony)[0]
+    near.ratings[:, 0] = values.numpy()
+    far.ratings[:, 0] = 1
+    _, alone = calibrate(model, [near])
+    _, both = calibrate(model, [near, far])
+    assert alone[0] == 1
+    assert both[0] > 1.2
 
 
 def test_order_loss_counts_only_what_may_be_compared_and_is_told_apart() -> None:

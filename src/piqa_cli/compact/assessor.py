@@ -178,10 +178,11 @@ class CompactAssessor:
                  (Dimension.PRESERVATION, judged.preservation))  # fmt: skip
         levels = torch.linspace(1, 5, self.model.config.bins, dtype=torch.float64)
         answer = {}
-        for (dimension, logits), temperature in zip(heads, self.model.config.temperatures, strict=True):
+        config = self.model.config
+        for (dimension, logits), temperature, wider in zip(heads, config.temperatures, config.widening, strict=True):
             p = (logits[index].double().cpu() / temperature).softmax(0)
             mean = float((p * levels).sum())
-            answer[dimension] = mean, _HALF_80 * float((p * (levels - mean).square()).sum().sqrt())
+            answer[dimension] = mean, wider * _HALF_80 * float((p * (levels - mean).square()).sum().sqrt())
         return answer
 
     def explain(

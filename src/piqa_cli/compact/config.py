@@ -20,6 +20,7 @@ class CompactConfig(PreTrainedConfig):
         crop_side: side in pixels of the square crop that the quality branch looks at.
         bins: points of each score's distribution, evenly spaced from 1 to 5.
         temperatures: divides the logits of harmony, naturalness and preservation (fitted on held-out pairs).
+        widening: multiplies the spreads of the same three (fitted on held-out pairs).
         mask_threshold: probability from which a pixel counts as edited.
         edit_threshold: probability from which a pair counts as edited.
     """
@@ -36,6 +37,7 @@ class CompactConfig(PreTrainedConfig):
         crop_side: int = 256,
         bins: int = 9,
         temperatures: Sequence[float] = (1.0, 1.0, 1.0),
+        widening: Sequence[float] = (1.0, 1.0, 1.0),
         mask_threshold: float = 0.5,
         edit_threshold: float = 0.5,
         **kwargs: Any,
@@ -48,6 +50,7 @@ class CompactConfig(PreTrainedConfig):
         self.crop_side = crop_side
         self.bins = bins
         self.temperatures = list(temperatures)
+        self.widening = list(widening)
         self.mask_threshold = mask_threshold
         self.edit_threshold = edit_threshold
         super().__init__(**kwargs)

@@ -76,7 +76,8 @@ def _config(out: Path) -> CompactConfig:
     """The network's shape, with what an earlier call has fitted: temperatures are in no checkpoint."""
     config, fitted = CompactConfig(), out / "model" / "config.json"
     if fitted.is_file():
-        config.temperatures = json.loads(fitted.read_text(encoding="utf-8"))["temperatures"]
+        known = json.loads(fitted.read_text(encoding="utf-8"))
+        config.temperatures, config.widening = known["temperatures"], known["widening"]
     return config
 
 

@@ -181,7 +181,7 @@ def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
     """The heads anew; temperatures on the validation groups and photos, which no stage learnt from."""
     settle_heads(model, sources_of(model, _deck(model, settings)), settings.seed)
     held_out = [cases for cases in (_real(model, settings, "val"), _rated(model, settings, "val")) if cases is not None]
-    model.config.temperatures = list(calibrate(model, held_out))
+    model.config.temperatures, model.config.widening = map(list, calibrate(model, held_out))
 
 
 def _settle_faults(model: CompactModel, settings: TrainSettings) -> None:
