@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from piqa_cli.compact.config import CompactConfig
+from piqa_cli.compact.measured import NUMBERS
 from piqa_cli.compact.network import (
     FAULTS,
     KINDS,
@@ -145,3 +146,7 @@ def test_a_pickle_is_refused(model: CompactModel, tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(ModelError):
         load_model(tmp_path)
+
+
+def test_the_network_reads_as_many_numbers_as_are_measured() -> None:
+    assert len(NUMBERS) == MEASURED

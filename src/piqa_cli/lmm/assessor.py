@@ -139,10 +139,7 @@ class LmmAssessor:
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
     ) -> list[Explanation]:
         """Stage 3: the model's text where there is an edit to speak of, None from `explain_below` on."""
-        cases = [
-            Case(one.pair, one, judgement, self._shown(one, facts(one, judgement, size_of(one.pair))))
-            for one, judgement in zip(own_groundings(groundings), judgements, strict=True)
-        ]
+        cases = self._cases(groundings, judgements)
         told = [self._without_the_model(case) for case in cases]
         asked = [index for index, one in enumerate(told) if one is None]
         if asked:
@@ -150,6 +147,12 @@ class LmmAssessor:
                 for index, text in zip(asked, explain_cases(self.vlm, [cases[i] for i in asked]), strict=True):
                     told[index] = text
         return [one for one in told if one is not None]
+
+    def _cases(self, groundings: Sequence[Grounding], judgements: Sequence[Judgement]) -> list[Case]:
+        return [
+            Case(one.pair, one, judgement, self._shown(one, facts(one, judgement, size_of(one.pair))))
+            for one, judgement in zip(own_groundings(groundings), judgements, strict=True)
+        ]
 
     def _without_the_model(self, case: Case) -> Explanation | None:
         overall = case.judgement.scores.overall.value

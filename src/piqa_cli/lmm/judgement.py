@@ -17,27 +17,35 @@ _ASSUMED = ("the instruction is not known; assumes that the edit did what was as
 _FUSION = "the model's own answer to the question for the overall, not made from the other scores"
 
 
+def sensible(grounding: LmmGrounding, compact: Judgement) -> tuple[Dimension, ...]:
+    """The dimensions whose question makes sense, by what the compact assessor could score."""
+    edited = grounding.edit.kind in EDITED
+    region = edited and compact.scores.harmony.value is not None  # there is a region to judge
+    wanted = {
+        Dimension.OVERALL: region,
+        Dimension.COMPLETION: edited and _prompted(grounding),
+        Dimension.HARMONY: region,
+        Dimension.NATURALNESS: region,
+        Dimension.PRESERVATION: compact.scores.preservation.value is not None,
+    }
+    return tuple(dimension for dimension, wants in wanted.items() if wants)
+
+
+def _prompted(grounding: LmmGrounding) -> bool:
+    return bool((grounding.pair.info.prompt or "").strip())
+
+
 def judge(grounding: LmmGrounding, compact: Judgement, answers: Mapping[Dimension, LevelScore]) -> Judgement:
     """The compact assessor's judgement with the model's answers wherever the question makes sense.
 
     Findings, faults and the artefact map stay the compact assessor's, and so do scores that no one need be asked for:
     identical pictures are preserved, and what was not edited was not done.
     """
-    edited = grounding.edit.kind in EDITED
-    rules = compact.scores
-    judged = edited and rules.harmony.value is not None  # there is a region to judge
-    prompted = bool((grounding.pair.info.prompt or "").strip())
-    makes_sense = {
-        Dimension.OVERALL: judged,
-        Dimension.COMPLETION: edited and prompted,
-        Dimension.HARMONY: judged,
-        Dimension.NATURALNESS: judged,
-        Dimension.PRESERVATION: rules.preservation.value is not None,
-    }
+    askable, prompted = sensible(grounding, compact), _prompted(grounding)
     given: dict[str, Score] = {}
     warnings = list(compact.warnings)
     for dimension, answer in answers.items():
-        if not makes_sense[dimension]:
+        if dimension not in askable:
             continue
         reason, code = _ASSUMED if dimension is Dimension.OVERALL and not prompted else (None, None)
         given[dimension.value] = _score(dimension, answer, reason, code)
@@ -45,7 +53,7 @@ def judge(grounding: LmmGrounding, compact: Judgement, answers: Mapping[Dimensio
             share = f"{100 * answer.off_scale:.0f} %"
             warnings.append(f"{dimension.value}: the model would answer something else than a level with {share}")
     fusion = _FUSION if Dimension.OVERALL.value in given else compact.fusion
-    scores: Scores = rules.model_copy(update=given)
+    scores: Scores = compact.scores.model_copy(update=given)
     return replace(compact, scores=scores, fusion=fusion, warnings=tuple(warnings))
 
 

@@ -33,14 +33,13 @@ from piqa_cli.lmm.explanations import (
     Explanation,
     compact_text,
     complaints,
-    facts,
     stand_in,
     tidy,
     with_complaint,
 )
 from piqa_cli.lmm.greedy import Reply
-from piqa_cli.lmm.grounding import EDITED, LmmGrounding, size_of
-from piqa_cli.lmm.judgement import judge
+from piqa_cli.lmm.grounding import LmmGrounding
+from piqa_cli.lmm.judgement import judge, sensible
 from piqa_cli.lmm.levels import LevelScore, level_score
 from piqa_cli.lmm.prompts import PROMPT_VERSION, QUESTIONS, TELL, Conversation
 from piqa_cli.lmm.settings import SERVED, LmmSettings
@@ -122,7 +121,7 @@ class ServedAssessor(LmmAssessor):
         asked: list[tuple[int, Dimension]] = []
         requests = []
         for index, (one, compact) in enumerate(zip(own, judged, strict=True)):
-            shown = contents(self._shown(one)) if (dimensions := _sensible(one, compact)) else ()
+            shown = contents(self._shown(one)) if (dimensions := _asked_about(one, compact)) else ()
             for dimension in dimensions:
                 asked.append((index, dimension))
                 requests.append(Request((*shown, _text(QUESTIONS[dimension].text)), _WORD_TOKENS, scored=True))
@@ -137,10 +136,7 @@ class ServedAssessor(LmmAssessor):
         self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding], judgements: Sequence[Judgement]
     ) -> list[Explanation]:
         """Stage 3: as for a loaded model; a server that does not answer costs the text, not the scores."""
-        cases = [
-            Case(one.pair, one, judgement, self._shown(one, facts(one, judgement, size_of(one.pair))))
-            for one, judgement in zip(own_groundings(groundings), judgements, strict=True)
-        ]
+        cases = self._cases(groundings, judgements)
         told = [self._without_the_model(case) for case in cases]
         left = [index for index, one in enumerate(told) if one is None]
         first = self._write([cases[index] for index in left])
@@ -218,21 +214,11 @@ def _level(token: str, words: Sequence[str]) -> int | None:
     return opened[0] if len(token) >= _SHORTEST_OPENING and len(opened) == 1 else None
 
 
-def _sensible(grounding: LmmGrounding, compact: Judgement) -> tuple[Dimension, ...]:
-    """The dimensions to ask about: those that the judgement would use (`lmm.judgement`)."""
+def _asked_about(grounding: LmmGrounding, compact: Judgement) -> tuple[Dimension, ...]:
+    """The dimensions that the judgement would use; a request costs, so none is made for the others."""
     if grounding.edit.kind is Kind.DIFFERENT or grounding.pair.identical:
         return ()
-    edited = grounding.edit.kind in EDITED
-    region = edited and compact.scores.harmony.value is not None
-    prompted = bool((grounding.pair.info.prompt or "").strip())
-    wanted = {
-        Dimension.OVERALL: region,
-        Dimension.COMPLETION: edited and prompted,
-        Dimension.HARMONY: region,
-        Dimension.NATURALNESS: region,
-        Dimension.PRESERVATION: compact.scores.preservation.value is not None,
-    }
-    return tuple(dimension for dimension, wants in wanted.items() if wants)
+    return sensible(grounding, compact)
 
 
 def _judged(grounding: LmmGrounding, compact: Judgement, answers: Mapping[Dimension, LevelScore | None]) -> Judgement:
