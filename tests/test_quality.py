@@ -16,6 +16,7 @@ from piqa_cli.synthesis import FAMILIES
 from piqa_cli.training.cases import Cases
 from piqa_cli.training.fresh import FreshEdits, drawn
 from piqa_cli.training.heads import settle_faults, settle_heads, sources_of
+from piqa_cli.training.holes import WORST, dig, with_holes
 from piqa_cli.training.losses import moments
 from piqa_cli.training.opinion import to_opinion
 from piqa_cli.training.quality import HANDS, Deck, Hands, QualityTask, calibrate, fault_loss, judge_cases, order_loss
@@ -132,6 +133,33 @@ def test_a_photo_may_stand_for_the_flawless_edit_of_its_own_bad_edit() -> None:
     assert torch.isnan(ratings[swapped, 2]).all()
 
 
+def test_an_edit_may_be_painted_over_and_is_then_the_worst() -> None:
+    good = cases(1)
+    good.ratings[:] = 4.5
+    good.mask[:, :20] = 0
+    rows = [Hands(Deck(good), None, CONFIG, seed=0)[number] for number in range(12)]
+    ruined = torch.cat([row["ratings"][:, 1] == WORST for row in rows])
+    spread = torch.cat([row["edited"].float()[..., -1, :].std((1, 2)) for row in rows])
+    assert 0 < ruined.sum() < len(ruined) / 4
+    assert (spread[ruined] < 1e-3).all()  # the lowest row of pixels is of one colour
+    assert (spread[~ruined] > 30).all()
+
+
+def test_a_hole_is_as_the_mask_says_in_one_colour_and_measured_anew() -> None:
+    rng = np.random.default_rng(0)
+    known = cases(9)
+    known.mask[:, :, :30] = 0
+    dug = dig(known.edited[0], known.mask[0], rng)
+    np.testing.assert_array_equal(dug[:, :30], known.edited[0][:, :30])
+    assert len(np.unique(dug[:, 30:].reshape(-1, 3), axis=0)) == 1
+    both = with_holes(known, 6, SIDE, seed=0)
+    assert len(both) == 15
+    np.testing.assert_array_equal(both.ratings[:9], known.ratings)
+    assert (both.ratings[9:, :2] == WORST).all()
+    assert np.isnan(both.ratings[9:, 2]).all()
+    assert (both.measured[9:] != known.measured[:6]).any()
+
+
 def test_both_stages_learn_and_explaining_moves_no_score(fresh: FreshEdits) -> None:
     model = small()
     deck = Deck(cases(12), cases(4, family=2))
@@ -162,6 +190,13 @@ def test_heads_settle_on_whatever_sources_there_are() -> None:
         settle_heads(model, sources_of(model, deck), seed=0)
         harmony = moments(judge_cases(model, made).harmony)[0].view(-1, 2)
         assert (harmony[:, 0] > harmony[:, 1]).float().mean() > 0.7  # better before worse
+
+
+def test_heads_that_settled_on_holes_score_them_low() -> None:
+    model, both = small(), with_holes(cases(40), 10, SIDE, seed=0)
+    settle_heads(model, sources_of(model, Deck(both)), seed=0)
+    values = moments(judge_cases(model, both).harmony)[0]
+    assert values[40:].max() < values[:40].mean() - 0.5
 
 
 def test_faults_are_named_after_settling_on_edits_whose_faults_are_known() -> None:

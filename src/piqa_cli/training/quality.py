@@ -25,6 +25,7 @@ from piqa_cli.compact.network import MEASURED, CompactModel, Judged, pooled_size
 from piqa_cli.training.cases import WIDER, Cases
 from piqa_cli.training.data import U8, reencoded, to_tensor
 from piqa_cli.training.fresh import FreshEdit, FreshEdits
+from piqa_cli.training.holes import WORST, dig
 from piqa_cli.training.losses import fidelity_loss, level_loss, moments, steady_loss
 
 Batch = dict[str, Tensor]
@@ -33,6 +34,7 @@ HANDS = {"score": (8, 2, 7), "explain": (4, 0, 10)}  # rated real edits, rated m
 TOLD_APART = 0.4  # ratings closer than this are not put in order
 WORSE = 0.15  # nor severities of two edits closer than this
 _SWAPPED, _SWAPPED_BELOW, _UNTOUCHED = 0.1, 3.4, 4.5
+_RUINED = 0.06
 _SURE_OF_MADE = 0.2  # weight of a made edit's rating: what it costs there says less of real edits
 _NAMED = 0.15  # severity from which a fault has to be named
 
@@ -78,16 +80,20 @@ class Hands(Dataset[Batch]):
 
     def _row(self, cases: Cases, index: int, rng: np.random.Generator) -> Batch:
         source, edited, mask = self._window((cases.source[index], cases.edited[index], cases.mask[index]), rng)
+        names = ("area", "measured", "inside", "outside", "severities", "faults", "family")
+        known = {name: np.array(getattr(cases, name)[index]) for name in names}
         ratings = cases.ratings[index].copy()
         real = cases.family[index] < 0
-        if real and ratings[1] < _SWAPPED_BELOW and rng.random() < _SWAPPED:
+        if real and rng.random() < _RUINED:
+            edited = dig(edited, mask, rng)
+            ratings[:], known["faults"][:] = (WORST, WORST, np.nan), np.nan
+            known["measured"] = crop_numbers(source, edited, mask.astype(np.float32) / np.float32(255))
+        elif real and ratings[1] < _SWAPPED_BELOW and rng.random() < _SWAPPED:
             # The photo as an edit of the edit: as large a change, yet nothing wrong with it.
             source, edited = edited, source
             ratings[:] = (_UNTOUCHED, _UNTOUCHED, np.nan)
         elif rng.random() < 0.3:  # a re-encoding must not move the scores
             edited = reencoded(np.ascontiguousarray(edited), rng)
-        names = ("area", "measured", "inside", "outside", "severities", "faults", "family")
-        known = {name: np.asarray(getattr(cases, name)[index]) for name in names}
         return _item(source, edited, mask, **known, ratings=ratings, sure=np.float32(1 if real else _SURE_OF_MADE))
 
     def _fresh_row(self, edit: FreshEdit, rng: np.random.Generator) -> Batch:

@@ -9,7 +9,7 @@ explain  its last layers learn to name the main fault, how bad each is, and wher
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -28,6 +28,7 @@ from piqa_cli.training.data import ChangePairs, PhotoCrops
 from piqa_cli.training.edits import read_edits
 from piqa_cli.training.fresh import FreshEdits
 from piqa_cli.training.heads import settle_faults, settle_heads, sources_of
+from piqa_cli.training.holes import with_holes
 from piqa_cli.training.losses import change_loss
 from piqa_cli.training.quality import Deck, Hands, QualityTask, calibrate
 from piqa_cli.training.ratings import read_ratings, reproducible
@@ -35,6 +36,7 @@ from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.teachers import Distillation
 
 _MADE_EACH = 80  # synthetic edits of every family for the heads of the scores
+_HOLES = 120  # real edits painted over, for the same heads
 
 
 class Task(Protocol):
@@ -179,7 +181,10 @@ def _explain_hands(model: CompactModel, settings: TrainSettings) -> Dataset[dict
 
 def _settle_scores(model: CompactModel, settings: TrainSettings) -> None:
     """The heads anew; temperatures on the validation groups and photos, which no stage learnt from."""
-    settle_heads(model, sources_of(model, _deck(model, settings)), settings.seed)
+    deck = _deck(model, settings)
+    if deck.real is not None:
+        deck = replace(deck, real=with_holes(deck.real, _HOLES, model.config.crop_side, settings.seed))
+    settle_heads(model, sources_of(model, deck), settings.seed)
     held_out = [cases for cases in (_real(model, settings, "val"), _rated(model, settings, "val")) if cases is not None]
     model.config.temperatures, model.config.widening = map(list, calibrate(model, held_out))
 
