@@ -43,9 +43,12 @@ def with_holes(cases: Cases, count: int, side: int, seed: int) -> Cases:
     edited = np.stack([dig(*pictures, rng) for pictures in zip(part.edited, part.mask, strict=True)])
     margin = (edited.shape[1] - side) // 2
     middle = slice(margin, margin + side)
-    crops = zip(part.source[:, middle, middle], edited[:, middle, middle], part.mask[:, middle, middle], strict=True)
+    judged = [pictures[:, middle, middle] for pictures in (part.source, edited, part.mask)]
     measured = np.stack(
-        [crop_numbers(*pictures, mask.astype(np.float32) / np.float32(255)) for *pictures, mask in crops]
+        [
+            crop_numbers(source, hole, mask.astype(np.float32) / np.float32(255))
+            for source, hole, mask in zip(*judged, strict=True)
+        ]
     )
     ratings = np.full_like(part.ratings, np.nan)
     ratings[:, :2] = WORST
