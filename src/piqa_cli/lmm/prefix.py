@@ -32,10 +32,12 @@ class Route:
 
     cached: questions go on the prefix's cache; else each is a forward pass of its own.
     start: the position of the first token.
+    packed: takes a mask of who sees whom, so that it can be trained on several questions at once (`training.lmm`).
     """
 
     cached: bool = True
     start: int = 0
+    packed: bool = True
 
 
 ROUTES: Final[dict[str, Route]] = {
@@ -47,11 +49,11 @@ ROUTES: Final[dict[str, Route]] = {
     "idefics3": Route(),
     "smolvlm": Route(),
     "internvl": Route(),
-    "gemma3": Route(),
+    "gemma3": Route(packed=False),  # its pictures' tokens see each other, and some layers only their neighbourhood
     # Attention within the prompt goes both ways: the pictures' keys depend on the question.
-    "paligemma": Route(cached=False, start=1),
+    "paligemma": Route(cached=False, start=1, packed=False),
 }
-_UNLISTED: Final = Route(cached=False)
+_UNLISTED: Final = Route(cached=False, packed=False)
 
 _FORKABLE = (DynamicLayer, DynamicSlidingWindowLayer)  # `update` makes new tensors and leaves the old ones alone
 
@@ -126,7 +128,7 @@ def states(vlm: Vlm, conversations: Sequence[Conversation], questions: Sequence[
 @torch.inference_mode()
 def read(vlm: Vlm, conversations: Sequence[Conversation], texts: Sequence[str]) -> State:
     """A forward pass over texts with pictures, left-padded to one length."""
-    route, model = route_of(vlm), vlm.model
+    model = vlm.model
     inputs = vlm.processor(
         text=list(texts),
         images=[conversation.pictures for conversation in conversations],
@@ -136,19 +138,28 @@ def read(vlm: Vlm, conversations: Sequence[Conversation], texts: Sequence[str]) 
         return_tensors="pt",
     ).to(vlm.device, dtype=model.dtype)
     inputs.pop("labels", None)
-    mask = inputs["attention_mask"]
-    rope = _rope(model)
-    if rope is None:
-        positions = (mask.cumsum(-1) - 1).clamp(min=0) + route.start
-        last = positions[:, -1]
-    else:  # three axes, on which a picture takes as many positions as its longer side has patches
-        named = ("input_ids", "image_grid_thw", "attention_mask", "mm_token_type_ids")
-        positions, _ = rope.get_rope_index(**{name: inputs[name] for name in named})
-        last = positions.amax((0, 2))
+    positions = first_positions(vlm, inputs)
+    last = positions.amax((0, 2)) if positions.ndim == 3 else positions[:, -1]
     out = model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1)
     counts = [len(conversation.pictures) for conversation in conversations]
     grids = inputs["image_grid_thw"].cpu().split(counts) if "image_grid_thw" in inputs else ()
-    return State(out.past_key_values, mask, last + 1, _log_probabilities(out.logits)[:, -1], tuple(grids))
+    told = _log_probabilities(out.logits)[:, -1]
+    return State(out.past_key_values, inputs["attention_mask"], last + 1, told, tuple(grids))
+
+
+def first_positions(vlm: Vlm, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The positions of a processor's left-padded tokens, counted from each row's first real one.
+
+    Returns:
+        rows x tokens; 3 x rows x tokens where the architecture lays them on three axes, on which a picture takes as
+        many as its longer side has patches.
+    """
+    mask, rope = inputs["attention_mask"], _rope(vlm.model)
+    if rope is None:
+        return (mask.cumsum(-1) - 1).clamp(min=0) + route_of(vlm).start
+    named = ("input_ids", "image_grid_thw", "attention_mask", "mm_token_type_ids")
+    positions: Tensor = rope.get_rope_index(**{name: inputs[name] for name in named})[0]
+    return positions
 
 
 @torch.inference_mode()

@@ -1,0 +1,1 @@
+"""Training of large multimodal models: dialogues with known answers, packed as the assessor will ask them."""
