@@ -50,6 +50,7 @@ ORDER = (
     "writers",
     "overlay",
     # level 2: the flow and the assessors
+    "devices",
     "fusion",
     "compact.config",
     "compact.network",
@@ -67,7 +68,6 @@ ORDER = (
     "compact.judgement",
     "compact.assessor",
     "compact",
-    "devices",
     "lmm",
     "lmm.settings",
     "lmm.prompts",

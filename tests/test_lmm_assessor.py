@@ -17,6 +17,7 @@ from conftest import draw_scene, save_pair
 from pictures import save
 from piqa_cli import open_assessor
 from piqa_cli.assessor import Assessor, Grounding, Judgement
+from piqa_cli.devices import memory_errors
 from piqa_cli.errors import DeviceError, InputError, UsageError
 from piqa_cli.images import LoadedPair, load_pair
 from piqa_cli.lmm import assessor as module
@@ -240,7 +241,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(
 
 
 def test_another_runtime_error_is_not_taken_for_a_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), module.memory_errors():
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors("less"):
         raise RuntimeError("shapes do not match")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Grounding:
     mask: NDArray[np.bool_]
     registration: Registration
     warnings: tuple[str, ...] = ()
+
+    def as_fields(self) -> dict[str, Any]:
+        """The fields of every grounding by name: what an assessor's own kind of grounding is made from."""
+        return {field.name: getattr(self, field.name) for field in fields(Grounding)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

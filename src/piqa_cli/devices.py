@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from piqa_cli.errors import DeviceError, UsageError
@@ -52,3 +54,22 @@ def find_dtype(name: str, device: torch.device, *, auto: str = "fp32") -> torch.
     if name == "fp16" and device.type == "cpu":
         raise UsageError("processors do not compute in fp16", expected="fp32 or bf16", found=name)
     return names[auto if name == "auto" else name]
+
+
+@contextlib.contextmanager
+def memory_errors(hint: str) -> Iterator[None]:
+    """Out of memory, on any device, as the DeviceError (E_OOM) that makes the pipeline halve the batch.
+
+    `hint` says what else would help.
+    """
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceError("out of memory", code="E_OOM", hint=hint) from error
+    except RuntimeError as error:
+        told = str(error).lower()
+        if not any(words in told for words in ("out of memory", "not enough memory", "can't allocate memory")):
+            raise
+        raise DeviceError("out of memory", code="E_OOM", hint=hint) from error

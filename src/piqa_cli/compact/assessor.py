@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from piqa_cli.compact.grounding import ground_frames, keeps_a_part, summarise_ma
 from piqa_cli.compact.judgement import judge
 from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, Judged
-from piqa_cli.errors import DeviceError
+from piqa_cli.devices import memory_errors
 from piqa_cli.images import LoadedPair
 from piqa_cli.regions import encode_heat, find_regions
 from piqa_cli.schema import Box, Dimension, Edit, Fault, Kind, ModelInfo, Region, fault
@@ -27,6 +25,7 @@ from piqa_cli.schema import Box, Dimension, Edit, Fault, Kind, ModelInfo, Region
 _LEAST_FOUND = 0.005  # of the picture: a change so large, hardly any of it in the mask, speaks against the mask
 _MOST_INSIDE = 0.1
 _ELSEWHERE = "mask: most of what changed lies outside it (white is edited, --invert-mask swaps)"
+_WHAT_HELPS = "a smaller --batch-size, or --device cpu"
 _HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standard deviations
 
 
@@ -69,7 +68,7 @@ class CompactAssessor:
         frames = [_frame(pair, pair.mask) for pair in pairs]
         answers: list[Grounding | None] = [None] * len(pairs)
         for group in _grouped([frame.size for frame in frames]):
-            with _memory_errors():
+            with memory_errors(_WHAT_HELPS):
                 found = self._ground_batch([pairs[i] for i in group], [frames[i] for i in group])
             for index, grounding in zip(group, found, strict=True):
                 answers[index] = grounding
@@ -89,7 +88,7 @@ class CompactAssessor:
                 answers += self._ground_batch([pair], [again])
                 continue
             summary = inside[i : i + 1], outside[i : i + 1]
-            answers.append(CompactGrounding(**_fields(item.grounding), frame=frame, summary=summary))
+            answers.append(CompactGrounding(**item.grounding.as_fields(), frame=frame, summary=summary))
         return answers
 
     def _decide(
@@ -149,7 +148,7 @@ class CompactAssessor:
             raise TypeError("the compact assessor scores its own groundings")
         if not own:
             return []
-        with _memory_errors():
+        with memory_errors(_WHAT_HELPS):
             crops = [crop_region(g.frame, g.mask, self.model.config.crop_side) for g in own]
             judged = self._judge(own, crops)
         answers = []
@@ -247,20 +246,3 @@ def _grouped(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
     for index, size in enumerate(sizes):
         groups.setdefault(size, []).append(index)
     return list(groups.values())
-
-
-def _fields(grounding: Grounding) -> dict[str, Any]:
-    return {field.name: getattr(grounding, field.name) for field in fields(Grounding)}
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Out of memory, on any device, as the error that makes the pipeline halve the batch."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DeviceError("out of memory", code="E_OOM", hint="a smaller --batch-size, or --device cpu") from error
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        raise DeviceError("out of memory", code="E_OOM", hint="a smaller --batch-size") from error

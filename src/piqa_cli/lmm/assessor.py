@@ -8,15 +8,13 @@ picture, a mask without content) the scores are null by the compact assessor's r
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
-
-import torch
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from piqa_cli.assessor import Assessor, Grounding, Judgement
-from piqa_cli.errors import DeviceError, InputError, UsageError
+from piqa_cli.devices import memory_errors
+from piqa_cli.errors import InputError, UsageError
 from piqa_cli.images import LoadedPair
 from piqa_cli.lmm.boxes import parse_boxes
 from piqa_cli.lmm.explanations import Case, Explanation, compact_text, explain_cases, facts
@@ -34,6 +32,7 @@ from piqa_cli.schema import Dimension, Kind, ModelInfo
 if TYPE_CHECKING:
     from piqa_cli.lmm.loading import Vlm
 
+_WHAT_HELPS = "a smaller --batch-size, --quantize, or --device cpu"
 _BOX_TOKENS = 96  # a box is about 30 tokens, in a code block with a label 50
 
 
@@ -90,11 +89,11 @@ class LmmAssessor:
         seen = [pair if mode in ("auto", "mask") else replace(pair, mask=None) for pair in pairs]
         found = self.compact.ground(seen)
         own = [
-            LmmGrounding(**_fields(grounding), compact=grounding, pair=pair)
+            LmmGrounding(**grounding.as_fields(), compact=grounding, pair=pair)
             for pair, grounding in zip(seen, found, strict=True)
         ]
         asked = [index for index, one in enumerate(own) if self._asks_where(one)]
-        with memory_errors():
+        with memory_errors(_WHAT_HELPS):
             replies = self._where([seen[index] for index in asked])
         for index, reply in zip(asked, replies, strict=True):
             own[index] = self._placed(own[index], reply)
@@ -127,7 +126,7 @@ class LmmAssessor:
         asked = [i for i, one in enumerate(own) if one.edit.kind is not Kind.DIFFERENT and not one.pair.identical]
         answers: dict[int, dict[Dimension, LevelScore]] = {index: {} for index in range(len(own))}
         if asked:
-            with memory_errors():
+            with memory_errors(_WHAT_HELPS):
                 spellings = self._spellings.values()
                 told = ask(self.vlm, [self._shown(own[i]) for i in asked], [one.question for one in spellings])
                 for spelling, answer in zip(spellings, told, strict=True):
@@ -143,7 +142,7 @@ class LmmAssessor:
         told = [self._without_the_model(case) for case in cases]
         asked = [index for index, one in enumerate(told) if one is None]
         if asked:
-            with memory_errors():
+            with memory_errors(_WHAT_HELPS):
                 for index, text in zip(asked, explain_cases(self.vlm, [cases[i] for i in asked]), strict=True):
                     told[index] = text
         return [one for one in told if one is not None]
@@ -184,25 +183,3 @@ def own_groundings(groundings: Sequence[Grounding]) -> list[LmmGrounding]:
     if len(own) != len(groundings):
         raise TypeError("the large multimodal assessor scores its own groundings")
     return own
-
-
-def _fields(grounding: Grounding) -> dict[str, Any]:
-    return {field.name: getattr(grounding, field.name) for field in fields(Grounding)}
-
-
-@contextlib.contextmanager
-def memory_errors() -> Iterator[None]:
-    """Out of memory, on any device, as the error that makes the pipeline halve the batch."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory() from error
-    except RuntimeError as error:
-        told = str(error).lower()
-        if not any(words in told for words in ("out of memory", "not enough memory", "can't allocate memory")):
-            raise
-        raise _out_of_memory() from error
-
-
-def _out_of_memory() -> DeviceError:
-    return DeviceError("out of memory", code="E_OOM", hint="a smaller --batch-size, --quantize, or --device cpu")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
 from piqa_cli.errors import UsageError
@@ -57,7 +56,7 @@ class CrossCheckAssessor:
     def ground(self, pairs: Sequence[LoadedPair]) -> list[Grounding]:
         """Stage 1 by both."""
         both = zip(self.first.ground(pairs), self.second.ground(pairs), strict=True)
-        return [CrossCheckGrounding(**_fields(one), first=one, second=two) for one, two in both]
+        return [CrossCheckGrounding(**one.as_fields(), first=one, second=two) for one, two in both]
 
     def score(self, pairs: Sequence[LoadedPair], groundings: Sequence[Grounding]) -> list[Judgement]:
         """Stage 2 by both; the disagreements are in the judgement and among its warnings."""
@@ -114,7 +113,3 @@ def _sentence(names: tuple[str, str], dimension: Dimension, first: Scores, secon
         f"{name} {scores.of(dimension).value:.1f}" for name, scores in zip(names, (first, second), strict=True)
     )
     return f"cross-check: {dimension.value} is {one}, {other} of {SCALES[dimension].high:g}, beyond both spreads"
-
-
-def _fields(grounding: Grounding) -> dict[str, Any]:
-    return {field.name: getattr(grounding, field.name) for field in fields(Grounding)}
