@@ -5,6 +5,7 @@ from __future__ import annotations
 from fakes import FAKE_MODEL, IDENTITY
 from piqa_cli.schema import (
     Assessment,
+    CrossCheck,
     Dimension,
     Edit,
     ErrorInfo,
@@ -17,6 +18,7 @@ from piqa_cli.schema import (
     Pair,
     PairInfo,
     Region,
+    Reliability,
     RunLengthMask,
     Scores,
     fault,
@@ -101,6 +103,27 @@ HOSTILE = Assessment(
     explanation=None,
     warnings=(),
     seconds=0.0,
+)
+
+_TOLD = ORDINARY.scores.harmony.model_copy(
+    update={"distribution": (0.05, 0.2, 0.25, 0.4, 0.1), "reliability": Reliability(off_scale=0.02, entropy=0.86)}
+)
+
+CHECKED = ORDINARY.model_copy(
+    update={
+        "id": "street_2",
+        "model": FAKE_MODEL.model_copy(
+            update={"name": "owner/large", "version": "a1b2c3 (prompts 1, grounding auto)", "precision": "bf16"}
+        ),
+        "scores": ORDINARY.scores.model_copy(update={"harmony": _TOLD}),
+        "cross_check": CrossCheck(
+            model=FAKE_MODEL,
+            kind=Kind.GLOBAL,
+            scores=ORDINARY.scores.model_copy(update={"harmony": score(Dimension.HARMONY, 1.4, 0.3)}),
+            disagreements=(Dimension.HARMONY,),
+        ),
+        "warnings": ("cross-check: harmony is 3.25 by owner/large, 1.4 by fake of 5, beyond both spreads",),
+    }
 )
 
 UNREADABLE = Failure(

@@ -22,7 +22,7 @@ from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, 
 from piqa_cli.writers import FORMATS, Format, open_writer, read_results, to_json
 from piqa_cli.writers.columns import COLUMNS, csv_row
 from piqa_cli.writers.terminal import visible
-from records import HOSTILE, ORDINARY, RECORDS, UNPAIRED, UNREADABLE
+from records import CHECKED, HOSTILE, ORDINARY, RECORDS, UNPAIRED, UNREADABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,6 +42,9 @@ GOLDEN_FILES: dict[str, Callable[[], bytes]] = {
     "batch.txt": lambda: written("table", RECORDS),
     "single.json": lambda: written("json", (ORDINARY,), single=True),
     "single.txt": lambda: written("table", (ORDINARY,), single=True, width=80),
+    "checked.json": lambda: written("json", (CHECKED,), single=True),
+    "checked.csv": lambda: written("csv", (CHECKED,)),
+    "checked.txt": lambda: written("table", (CHECKED,), single=True, width=80),
     "hostile.txt": lambda: written("table", (HOSTILE,), single=True),
     "failure.txt": lambda: written("table", (UNREADABLE,), single=True),
 }
