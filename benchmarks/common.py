@@ -78,6 +78,7 @@ def parser(description: str | None, *, data: bool = True) -> argparse.ArgumentPa
             "--data", type=Path, default=DATA, help="folder with pairs/ and photos/ (default: %(default)s)"
         )
     found.add_argument("--model", default="compact", help="model to measure (default: %(default)s)")
+    found.add_argument("--dtype", default="auto", help="number format it computes in (default: %(default)s)")
     found.add_argument("--json", type=Path, help="also write the tables to this file as JSON")
     return found
 

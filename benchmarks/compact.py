@@ -138,9 +138,15 @@ def as_markdown(described: dict[str, Any], reports: Sequence[Report]) -> str:
     return "\n".join(lines)
 
 
-def arguments_of(part: Part, data: Path, model: str, *, quick: bool, cache: Path | None) -> list[str]:
+def arguments_of(part: Part, data: Path, model: str, *, dtype: str, quick: bool, cache: Path | None) -> list[str]:
     """The command line of a part."""
-    arguments = ["--model", model, *(["--data", str(data)] if part.data else []), *(part.quick if quick else ())]
+    arguments = [
+        "--model",
+        model,
+        *(["--dtype", dtype] if dtype != "auto" else []),
+        *(["--data", str(data)] if part.data else []),
+        *(part.quick if quick else ()),
+    ]
     return arguments + (["--cache", str(cache)] if part.name == "scores" and cache is not None else [])
 
 
@@ -156,12 +162,14 @@ def main() -> None:
     options = parser.parse_args()
     for path in (options.json, options.markdown):
         path.parent.mkdir(parents=True, exist_ok=True)
-    model = open_assessor(options.model).info  # a model that cannot be had is told of at once
+    model = open_assessor(options.model, dtype=options.dtype).info  # a model that cannot be had is told of at once
     reports: list[Report] = []
     for part in PARTS:
         if part.name in options.skip:
             continue
-        arguments = arguments_of(part, options.data, options.model, quick=options.quick, cache=options.cache)
+        arguments = arguments_of(
+            part, options.data, options.model, dtype=options.dtype, quick=options.quick, cache=options.cache
+        )
         print(f"## {part.heading}\n", flush=True)
         reports.append(run_part(part, arguments, program_of(part.name)))
         described = as_json(model, reports)

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with pairs/: use real edits")
     parser.add_argument("--pairs", type=int, default=24, help="number of pairs (default: %(default)s)")
     options = parser.parse_args()
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as folder:
         if options.data is None:
             pairs = list(example_pairs(Path(folder), options.pairs))

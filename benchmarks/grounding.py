@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=100, help="unedited photos (default: %(default)s; 0: none)")
     parser.add_argument("--per-pair", action="store_true", help="also list each pair's IoU")
     options = parser.parse_args()
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     masked = [pair for pair in common.real_pairs(options.data) if pair.mask is not None][: options.pairs]
     tables = list(edited_table(assessor, masked, options.per_pair))
     if options.photos:

@@ -379,7 +379,7 @@ def main() -> None:
     )
     parser.add_argument("--cache", type=Path, help="file that keeps the hand features, FILE.npz")
     options = parser.parse_args()
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     real = real_lot(options.data, options.pairs)
     rated = assess(assessor, real, options.masks)
     tables = [table(rated, scope) for scope in SCOPES]

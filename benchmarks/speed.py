@@ -88,7 +88,7 @@ def measure_help(options: Options) -> list[common.Row]:
 
 def measure_model(options: Options) -> list[common.Row]:
     """One decoded 512 x 512 pair against LPIPS's two AlexNet passes."""
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     loaded = [load_pair(pictures.write_pair(options.folder / "one", "one", (SIDE, SIDE)))]
     alexnet = AlexNetFeatures().eval()
     if not isinstance(assessor, CompactAssessor):
@@ -132,7 +132,7 @@ def measure_folder(options: Options) -> list[common.Row]:
     """A folder through the pipeline against decoding alone plus the model alone, one after the other."""
     folder = options.folder / "folder"
     pairs = [pictures.write_pair(folder, f"{i:03}", (SIDE, SIDE), seed=i) for i in range(options.folder_pairs)]
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     loaded = [load_pair(pair) for pair in pairs]
 
     def end_to_end() -> None:
@@ -167,7 +167,7 @@ def measure_folder(options: Options) -> list[common.Row]:
 def measure_large(options: Options) -> list[common.Row]:
     """A 12-megapixel JPEG pair, decoded and judged, against decoding both files in full with Pillow."""
     pair = pictures.write_pair(options.folder / "large", "large", LARGE)
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
 
     def decode() -> None:
         for path in (pair.source, pair.edited):

@@ -97,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [name for name in SECTIONS if name in options.only and name not in options.skip]
     ratings = read_rated(options.rated) if "coverage" in chosen else []
-    assessor = open_assessor(options.model)
+    assessor = open_assessor(options.model, dtype=options.dtype)
     rows = measure(recipes_for(chosen, options, ratings), options.data / "photos", assessor)
     real = real_kinds(options.data, assessor, options.real) if "kind" in chosen else []
     results = Results(rows, real, ratings)

@@ -387,6 +387,7 @@ def test_the_report_holds_every_part_for_machines_and_for_readers() -> None:
 @pytest.mark.parametrize("part", compact.PARTS, ids=lambda part: part.name)
 def test_every_part_is_a_program_of_the_folder(part: compact.Part) -> None:
     assert (Path(compact.__file__).parent / f"{part.name}.py").is_file()
-    arguments = compact.arguments_of(part, Path("data"), "compact", quick=True, cache=Path("x.npz"))
+    arguments = compact.arguments_of(part, Path("data"), "compact", dtype="bf16", quick=True, cache=Path("x.npz"))
+    assert arguments[2:4] == ["--dtype", "bf16"]
     assert ("--data" in arguments) == part.data
     assert ("--cache" in arguments) == (part.name == "scores")
