@@ -31,6 +31,7 @@ TOLD: dict[Dimension, Callable[[Sample], float]] = {
     Dimension.NATURALNESS: lambda sample: sample.naturalness_severity,
     Dimension.OVERALL: lambda sample: max(sample.harmony_severity, sample.naturalness_severity),
 }
+_LEAST = 0.02  # of the picture; a smaller edit is less than two of the 49 places that the model sees
 OWN_WORDS = "the model gave no box"
 
 
@@ -71,8 +72,12 @@ def figures(name: str, records: Sequence[Assessment], samples: Sequence[Sample])
         figure = f"SRCC of {dimension.value} with severity"
         rows.append((name, figure, srcc(told[:, 1], told[:, 0]), reach.low, reach.high, len(known)))
     overlaps = np.array([_overlap(record, sample) for record, sample in zip(records, samples, strict=True)])
-    reach = bootstrap_interval(lambda found, _: float(np.mean(found)), overlaps, overlaps, group=photos)
-    return [*rows, (name, "IoU of the box", float(overlaps.mean()), reach.low, reach.high, len(overlaps))]
+    for figure, least in (("IoU of the box", 0.0), (f"the same, edits from {_LEAST:.0%} of the picture on", _LEAST)):
+        chosen = [i for i, sample in enumerate(samples) if sample.mask.mean() >= least]
+        found, where = overlaps[chosen], [photos[i] for i in chosen]
+        reach = bootstrap_interval(lambda drawn, _: float(np.mean(drawn)), found, found, group=where)
+        rows.append((name, figure, float(found.mean()), reach.low, reach.high, len(found)))
+    return rows
 
 
 def _overlap(record: Assessment, sample: Sample) -> float:
