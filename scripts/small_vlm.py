@@ -325,7 +325,7 @@ class Learner:
 
 STAGES = (
     ("ground", 900, 1.5e-3, 1.0),
-    ("score", 1100, 1.2e-3, 0.2),
+    ("score", 700, 1.2e-3, 0.2),
 )  # steps, peak rate, share of batches that ask where
 
 
