@@ -23,19 +23,18 @@ from piqa_cli.assessor import Assessor
 from piqa_cli.compact.framing import bounds
 from piqa_cli.metrics import bootstrap_interval, box_iou, srcc
 from piqa_cli.schema import Dimension
-from piqa_cli.synthesis import PhotoLibrary, Sample
-from scripts.small_vlm import FAMILIES, edit
+from piqa_cli.synthesis import PhotoLibrary
+from scripts.small_vlm import FAMILIES, LEAST_AREA, MOST_AREA, Edit, edit
 
-TOLD: dict[Dimension, Callable[[Sample], float]] = {
-    Dimension.HARMONY: lambda sample: sample.harmony_severity,
-    Dimension.NATURALNESS: lambda sample: sample.naturalness_severity,
-    Dimension.OVERALL: lambda sample: max(sample.harmony_severity, sample.naturalness_severity),
+TOLD: dict[Dimension, Callable[[Edit], float]] = {
+    Dimension.HARMONY: lambda sample: sample.harmony,
+    Dimension.NATURALNESS: lambda sample: sample.naturalness,
+    Dimension.OVERALL: lambda sample: max(sample.harmony, sample.naturalness),
 }
-_LEAST = 0.02  # of the picture; a smaller edit is less than two of the 49 places that the model sees
 OWN_WORDS = "the model gave no box"
 
 
-def write_pairs(samples: Sequence[Sample], folder: Path) -> list[Pair]:
+def write_pairs(samples: Sequence[Edit], folder: Path) -> list[Pair]:
     """The edits as PNG files."""
     pairs = []
     for number, sample in enumerate(samples):
@@ -60,7 +59,7 @@ def judge(assessor: Assessor, pairs: Sequence[Pair]) -> list[Assessment]:
     return records
 
 
-def figures(name: str, records: Sequence[Assessment], samples: Sequence[Sample]) -> list[common.Row]:
+def figures(name: str, records: Sequence[Assessment], samples: Sequence[Edit]) -> list[common.Row]:
     """A row a figure: which, its value, the 95 % interval, and over how many edits."""
     photos = [sample.photo for sample in samples]
     rows: list[common.Row] = []
@@ -72,15 +71,11 @@ def figures(name: str, records: Sequence[Assessment], samples: Sequence[Sample])
         figure = f"SRCC of {dimension.value} with severity"
         rows.append((name, figure, srcc(told[:, 1], told[:, 0]), reach.low, reach.high, len(known)))
     overlaps = np.array([_overlap(record, sample) for record, sample in zip(records, samples, strict=True)])
-    for figure, least in (("IoU of the box", 0.0), (f"the same, edits from {_LEAST:.0%} of the picture on", _LEAST)):
-        chosen = [i for i, sample in enumerate(samples) if sample.mask.mean() >= least]
-        found, where = overlaps[chosen], [photos[i] for i in chosen]
-        reach = bootstrap_interval(lambda drawn, _: float(np.mean(drawn)), found, found, group=where)
-        rows.append((name, figure, float(found.mean()), reach.low, reach.high, len(found)))
-    return rows
+    reach = bootstrap_interval(lambda found, _: float(np.mean(found)), overlaps, overlaps, group=photos)
+    return [*rows, (name, "IoU of the box", float(overlaps.mean()), reach.low, reach.high, len(overlaps))]
 
 
-def _overlap(record: Assessment, sample: Sample) -> float:
+def _overlap(record: Assessment, sample: Edit) -> float:
     """Of the largest region's box; 0 where there is none, or where it is not the model's own."""
     if not record.regions or any(OWN_WORDS in warning for warning in record.warnings):
         return 0.0
@@ -100,7 +95,10 @@ def main() -> None:
             *figures("small", judge(open_assessor(args.model, device="cpu", grounding="model"), pairs), samples),
             *figures("compact", judge(open_assessor("compact", device="cpu"), pairs), samples),
         ]
-    note = f"Families: {', '.join(FAMILIES)}; nothing but the edit changes in a picture. Intervals by photo."
+    note = (
+        f"Faults: {', '.join(FAMILIES)}, on {LEAST_AREA:.0%} to {MOST_AREA:.0%} of the picture; nothing else changes in"
+        " it. Intervals by photo."
+    )
     columns = ("model", "figure", "value", "from", "to", "edits")
     common.publish([common.Table("Edits of unseen photos", columns, tuple(rows), note)], args.json)
 

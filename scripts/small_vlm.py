@@ -5,11 +5,11 @@
 
 The first line makes it from nothing: a Qwen3-VL, real but for its size, with a tokenizer for the sentences of
 `lmm.prompts`; then two stages, grounding and scoring, on synthetic edits whose answers are known. `--resume` goes on.
-It is a test asset, and no judge of anybody's pictures: it has seen eight kinds of edits at 112 pixels.
+It is a test asset, and no judge of anybody's pictures: it has seen six kinds of faults at 112 pixels.
 
 A transformer of this size does not learn by itself in an hour on a CPU to compare two pictures. So it is born with its
 first layer looking, from every place of a picture, at that place in the picture before it, and taking the difference;
-and while it learns to ground, every place of the edited picture is asked what share of it was edited.
+and every place of the edited picture is asked, while it learns, what share of it was edited and how badly.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ from piqa_cli.lmm.rendering import render
 from piqa_cli.lmm.settings import LmmSettings
 from piqa_cli.lmm.views import region_view, view
 from piqa_cli.schema import Box, Dimension
-from piqa_cli.synthesis import PhotoLibrary, Sample, make_sample
+from piqa_cli.synthesis import Canvas, PhotoLibrary, Split, find_family
+from piqa_cli.synthesis.masks import draw_mask
 from piqa_cli.training.lmm.answers import answer_losses
 from piqa_cli.training.lmm.dialogues import Dialogue, Rated, Written
 from piqa_cli.training.lmm.packing import pack
 from piqa_cli.training.loop import Plan, fit
 
-FAMILIES = ("exposure", "noise", "garble", "sharpness", "blocking", "colour", "smear", "repetition")
+FAMILIES = ("exposure", "garble", "noise", "blocking", "colour", "smear")
+LEAST_AREA, MOST_AREA = 0.02, 0.4  # of the picture; less is hardly more than one of the 49 places that it sees
+LEAST_SEVERITY = 0.1
 SIDE = 320  # of the pictures that the edits are made in
 SHOWN = 112  # of what the model sees, in pixels
 PATCH, MERGED = 8, 2
@@ -195,9 +198,35 @@ class Pool:
             return cls(**{field.name: found[field.name] for field in fields(cls)})
 
 
-def edit(library: PhotoLibrary, number: int, split: Any) -> Sample:
-    """The edit of that number: nothing changes outside its mask."""
-    return make_sample(library, 9_000_000 + number, SIDE, split, family=FAMILIES[number % len(FAMILIES)], clean=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """One fault put upon a region of a photo; outside `mask` nothing changes.
+
+    source, edited: S x S x 3 uint8. mask: S x S. harmony, naturalness: severities 0..1.
+    """
+
+    source: U8
+    edited: U8
+    mask: NDArray[np.bool_]
+    harmony: float
+    naturalness: float
+    photo: str
+
+
+def edit(library: PhotoLibrary, number: int, split: Split) -> Edit:
+    """The edit of that number; the families come in turn."""
+    rng = np.random.default_rng((9, number))
+    family = find_family(FAMILIES[number % len(FAMILIES)])
+    photo = library.draw(rng, split, (SIDE, SIDE))
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    while not LEAST_AREA <= mask.mean() <= MOST_AREA:
+        mask = draw_mask(rng, photo, area=float(np.exp(rng.uniform(np.log(LEAST_AREA), np.log(MOST_AREA)))))
+    severity = float(rng.uniform(LEAST_SEVERITY, 1))
+    grain = np.zeros((SIDE, SIDE, 3), np.float32)
+    canvas = Canvas(photo.pixels, photo.pixels, mask, mask, photo.pixels, grain, severity, feather=2)
+    edited = family.apply(rng, canvas)
+    harmony, naturalness = (severity * harms for harms in (family.harms_harmony, family.harms_naturalness))
+    return Edit(photo.pixels, edited, mask, harmony, naturalness, photo.name)
 
 
 def make_pool(photos: str, count: int) -> Pool:
@@ -219,7 +248,7 @@ def _row(job: tuple[str, int]) -> tuple[NDArray[Any], ...]:
         for picture in (view(sample.source), view(sample.edited), crop)
     ]
     mask = cv2.resize(sample.mask.astype(np.float32), (SHOWN, SHOWN), interpolation=cv2.INTER_AREA)
-    severities = np.array([sample.harmony_severity, sample.naturalness_severity], np.float32)
+    severities = np.array([sample.harmony, sample.naturalness], np.float32)
     return *pictures, (255 * mask).astype(np.uint8), np.array(box), severities
 
 
@@ -258,6 +287,11 @@ class Example:
         return Dialogue(
             compare(self.source, self.edited, None, instruction(None, ())), (Written(WHERE, _written(corners)),)
         )
+
+    def places(self) -> Tensor:
+        """Of every place of the edited picture: share edited, and that times the severities; 3 x GRID x GRID."""
+        shares = F.adaptive_avg_pool2d(torch.from_numpy(self.mask)[None, None].float() / 255, GRID)[0]
+        return torch.cat([shares, *(shares * severity for severity in self.severities)])
 
     def how_good(self) -> Dialogue:
         """Scoring: the region enlarged too; overall is the worse of the two that differ."""
@@ -304,28 +338,28 @@ class Learner:
         for step in range(first, last):
             rng = np.random.default_rng((1, step))
             drawn = [example(self.pool, int(i), rng) for i in rng.integers(len(self.pool.box), size=BATCH)]
-            if rng.random() >= self.share:
-                yield pack(self.vlm, [one.how_good() for one in drawn])
-                continue
-            masks = torch.from_numpy(np.stack([one.mask for one in drawn])).float()[:, None] / 255
-            yield pack(self.vlm, [one.where() for one in drawn]) | {"places": F.adaptive_avg_pool2d(masks, GRID)}
+            where = rng.random() < self.share
+            packed = pack(self.vlm, [one.where() if where else one.how_good() for one in drawn])
+            yield packed | {"places": torch.stack([one.places() for one in drawn])}
 
     def losses(self, batch: dict[str, Tensor], /) -> dict[str, Tensor]:
-        """Answers, and of grounding also what share of each place was edited."""
-        shares = batch.pop("places", None)
+        """Of the answers, and of what every place of the edited picture says."""
+        known = batch.pop("places")
         with torch.autocast("cpu", torch.bfloat16):
-            losses, out = answer_losses(self.vlm.model, batch, output_hidden_states=shares is not None)
-        if shares is None:
-            return losses
-        pictures = out.hidden_states[-1][batch["input_ids"] == IMAGE].view(BATCH, 2, GRID * GRID, -1)
-        told = self.places(pictures[:, 1].float()).squeeze(-1)
-        each = F.binary_cross_entropy_with_logits(told, shares.flatten(1))
-        return {"written": losses["written"] / 4, "places": 2 * each}
+            losses, out = answer_losses(self.vlm.model, batch, output_hidden_states=True)
+        pictures = out.hidden_states[-1][batch["input_ids"] == IMAGE].view(
+            BATCH, -1, GRID * GRID, self.places.in_features
+        )
+        told = self.places(pictures[:, 1].float()).transpose(1, 2)
+        each = F.binary_cross_entropy_with_logits(told, known.flatten(2), reduction="none").mean((0, 2)).sum()
+        return {name: value / 4 if name == "written" else value for name, value in losses.items()} | {
+            "places": 2 * each
+        }
 
 
 STAGES = (
-    ("ground", 900, 1.5e-3, 1.0),
-    ("score", 700, 1.2e-3, 0.2),
+    ("ground", 700, 1.5e-3, 1.0),
+    ("score", 500, 1.2e-3, 0.25),
 )  # steps, peak rate, share of batches that ask where
 
 
@@ -351,7 +385,7 @@ def main() -> None:
     look_across(vlm)
     vlm.model.requires_grad_(True).train()
     torch.manual_seed(0)
-    places = nn.Linear(vlm.model.config.text_config.hidden_size, 1)
+    places = nn.Linear(vlm.model.config.text_config.hidden_size, 3)
     pool = Pool.load(pool_file)
     shutil.copytree(base, target, dirs_exist_ok=True)
     for name, steps, rate, share in STAGES:
