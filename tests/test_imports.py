@@ -35,6 +35,7 @@ ORDER = (
     "pairs.folder_pairs",
     "pairs.manifest",
     "pairs.epaiqa",
+    "pairs.annotations",
     "pairs.finding",
     "pairs",
     "align.motion",
@@ -103,6 +104,7 @@ ORDER = (
     "api",
     "",
     "training.*",
+    "evaluation.*",
     # level 4: the doors
     "cli.*",
     "__main__",
@@ -137,6 +139,8 @@ HEAVY = (
     "safetensors",
     "huggingface_hub",
     "openai",
+    "sklearn",
+    "matplotlib",
 )
 
 
@@ -251,6 +255,8 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("batch", "--help"), 0),
         (("train", "compact", "--help"), 0),
         (("doctor", "--help"), 0),
+        (("evaluate", "--help"), 0),
+        (("evaluate",), 2),
         (("models", "download", "--help"), 0),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),

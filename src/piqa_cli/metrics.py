@@ -85,6 +85,46 @@ def pairwise_accuracy(predicted: ArrayLike, truth: ArrayLike, group: ArrayLike |
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """An accuracy with ties, and the `epsilon` up to which two predictions count as tied."""
+
+    accuracy: float
+    epsilon: float
+
+
+def tie_calibrated_accuracy(predicted: ArrayLike, truth: ArrayLike, group: ArrayLike | None = None) -> Calibrated:
+    """Share of all pairs, ties among them, that the prediction puts as people do, 0..1; NaN where there is no pair.
+
+    Two predictions count as tied if they differ by at most epsilon, which is chosen to maximise the share (the
+    smallest such): acc_eq with tie calibration, Deutsch, Foster and Freitag, "Ties Matter", EMNLP 2023.
+
+    Args:
+        predicted: N values.
+        truth: N values; equal ones are ties.
+        group: N labels; only pairs within a group count. All in one by default.
+
+    Raises:
+        ValueError: as for `srcc`.
+    """
+    a, b = _columns(predicted, truth)
+    tied, right, count = [np.zeros(0)], [np.zeros(0)], 0
+    for members in _groups(group, a.size):
+        for position, index in enumerate(members[:-1]):
+            rest = members[position + 1 :]
+            told, wanted = a[index] - a[rest], b[index] - b[rest]
+            tied.append(np.abs(told[wanted == 0]))
+            right.append(np.abs(told[told * wanted > 0]))
+            count += rest.size
+    if not count:
+        return Calibrated(_NAN, _NAN)
+    ties, ordered = np.sort(np.concatenate(tied)), np.sort(np.concatenate(right))
+    bounds = np.append(0.0, ties)  # the share rises only where a tie of people's is gained
+    kept = np.searchsorted(ties, bounds, "right") + ordered.size - np.searchsorted(ordered, bounds, "right")
+    best = int(np.argmax(kept))
+    return Calibrated(float(kept[best] / count), float(bounds[best]))
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """A percentile interval; `low` and `high` are NaN where no resample gave a value."""
 
@@ -119,18 +159,61 @@ def bootstrap_interval(
     Raises:
         ValueError: as for `srcc`; `group` is of another length; resamples or level are out of range.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"needs resamples of at least 1 and a level in 0..1, found {resamples} and {level}")
+    values = bootstrap_values(metric, predicted, truth, group=group, resamples=resamples, seed=seed)
+    return percentile_interval(values, level)
+
+
+def bootstrap_values(
+    metric: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """The metric on each resample, those of `bootstrap_counts`, NaN where it is not defined; arguments as above.
+
+    The same groups and seed draw the same resamples, so that two predictions can be compared draw by draw.
+
+    Raises:
+        ValueError: as for `srcc`; `group` is of another length; resamples are out of range.
+    """
     a, b = _columns(predicted, truth)
-    groups = _groups(np.arange(a.size) if group is None else group, a.size)
-    if not groups:
-        return Interval(_NAN, _NAN)
+    counts = bootstrap_counts(np.arange(a.size) if group is None else group, a.size, resamples, seed)
+    values = [_NAN] * len(counts)
+    for number, times in enumerate(counts if a.size else ()):
+        drawn = np.repeat(np.arange(a.size), times)
+        values[number] = metric(a[drawn], b[drawn])
+    return np.array(values, np.float64)
+
+
+def bootstrap_counts(group: ArrayLike, size: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each of `size` values is in each resample of whole groups, resamples x size.
+
+    Raises:
+        ValueError: `group` is of another length; resamples are below 1.
+    """
+    if resamples < 1:
+        raise ValueError(f"needs resamples of at least 1, found {resamples}")
+    groups = _groups(group, size)
+    counts = np.zeros((resamples, size), np.int64)
     random = np.random.default_rng(seed)
-    values: list[float] = []
-    for _ in range(resamples):
-        drawn = np.concatenate([groups[index] for index in random.integers(len(groups), size=len(groups))])
-        values.append(metric(a[drawn], b[drawn]))
-    defined = np.array(values)[~np.isnan(values)]
+    for row in counts if groups else ():
+        times = np.bincount(random.integers(len(groups), size=len(groups)), minlength=len(groups))
+        row[np.concatenate(groups)] = np.repeat(times, [members.size for members in groups])
+    return counts
+
+
+def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """The interval that holds `level` of the values, NaN ones left out.
+
+    Raises:
+        ValueError: the level is not within 0..1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"needs a level in 0..1, found {level}")
+    defined = values[~np.isnan(values)]
     if defined.size == 0:
         return Interval(_NAN, _NAN)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])

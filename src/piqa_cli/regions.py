@@ -250,6 +250,8 @@ _BANDS = {  # a box across the whole width or height: (thin, thick) words by thi
         ("right edge", "right half"),
     ),
 }
+PLACES = tuple(dict.fromkeys((*sum(_NINTHS, ()), *sum(sum(_BANDS.values(), ()), ()), "whole picture")))
+"""All that `place` can say."""
 _ACROSS = 0.8  # a box this long, as a share of the side, spans the picture
 _THICK = 0.25  # a spanning box thicker than this is a half, not an edge
 

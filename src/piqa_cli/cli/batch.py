@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,8 +23,7 @@ from piqa_cli.errors import InputError
 
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
-    from piqa_cli.pairs import FoundPairs
-    from piqa_cli.schema import Outcome
+    from piqa_cli.schema import Failure, Outcome, Pair
 
 DEFAULT_WORKERS = 2
 DEFAULT_BATCH_SIZE = 8
@@ -107,7 +106,7 @@ def batch(
     found = find_pairs(query)  # before the model is loaded and the output opened: it may be unusable
     if found.skipped:
         run.detail(f"{plural(len(found.skipped), 'file')} passed over")
-    with closing(_outcomes(run, found, load_assessor(run))) as outcomes:
+    with closing(outcomes_of(run, found, load_assessor(run))) as outcomes:
         _write(run, outcomes, tally, form, output, found.total)
     if tally.done == 0:
         raise InputError(
@@ -122,8 +121,8 @@ def batch(
         raise typer.Exit(status)
 
 
-def _outcomes(run: Run, found: FoundPairs, assessor: Assessor) -> Generator[Outcome, None, None]:
-    """A generator, so that closing it ends the threads that decode ahead."""
+def outcomes_of(run: Run, found: Iterable[Pair | Failure], assessor: Assessor) -> Generator[Outcome, None, None]:
+    """What the assessor says of each pair: a generator, so that closing it ends the threads that decode ahead."""
     from piqa_cli.pipeline import assess_pairs
 
     yield from assess_pairs(

@@ -187,7 +187,7 @@ class _Library:
         self._folder = folder
         self._named = defaultdict[str, list[ImageFile]](list)
         for image in list_images(folder).images:
-            self._named[_key(image.relative.rsplit("/", 1)[-1])].append(image)
+            self._named[match_key(image.relative.rsplit("/", 1)[-1])].append(image)
 
     def find(self, name: str, role: str) -> str:
         """The path of the one image of this name, which may say its folder as well.
@@ -195,10 +195,10 @@ class _Library:
         Raises:
             InputError: there is none (E_NOT_FOUND), or several (E_DUPLICATE).
         """
-        wanted = _key(name)
+        wanted = match_key(name)
         found = self._named.get(wanted.rsplit("/", 1)[-1], [])
         if "/" in wanted:
-            found = [image for image in found if f"/{_key(image.relative)}".endswith(f"/{wanted}")]
+            found = [image for image in found if f"/{match_key(image.relative)}".endswith(f"/{wanted}")]
         if len(found) > 1:
             for_role = [image for image in found if _under(image, role)]
             found = for_role if len(for_role) == 1 else found
@@ -219,8 +219,8 @@ def _under(image: ImageFile, role: str) -> bool:
     return any(part.casefold().startswith(role) for part in image.relative.split("/")[:-1])
 
 
-def _key(name: str) -> str:
-    """Names compare without the double quotes that some copies of the data lost, and Unicode-normalised."""
+def match_key(name: str) -> str:
+    """A file name as compared: Unicode-normalised, without the double quotes that some copies of the data lost."""
     return unicodedata.normalize("NFC", name.replace('"', "").replace("\\", "/").strip())
 
 

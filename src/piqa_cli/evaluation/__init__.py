@@ -1,0 +1,1 @@
+"""How well records agree with people: scores, regions, explanations, against blind baselines and other records."""
