@@ -58,6 +58,7 @@ class Options:
     """What to measure, how often."""
 
     model: str
+    dtype: str
     rounds: int
     folder_pairs: int
     folder: Path  # scratch
@@ -199,7 +200,7 @@ def main() -> None:
     given = parser.parse_args()
     chosen = given.only or tuple(MEASURES)
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(given.model, given.rounds, given.folder_pairs, Path(folder))
+        options = Options(given.model, given.dtype, given.rounds, given.folder_pairs, Path(folder))
         rows = [r for name, measure in MEASURES.items() if name in chosen for r in measure(options)]
     title = f"Speed, medians, {torch.get_num_threads()} threads"
     columns = ("what", "ms", "against", "its ms", "ratio", "aim: at most")
