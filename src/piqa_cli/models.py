@@ -39,12 +39,12 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "compact": ModelEntry(
         name="compact",
-        version="1.2",
+        version="1.3",
         description="Siamese change network with a quality branch, trained by this project; two CPU cores suffice.",
         parameters=4537468,
         licence="Apache-2.0",
         weights=Path(__file__).parent / "compact" / "weights",
-        sha256="e982139f94118e67ff82cf24ee3a4686dad7884ad07a1295c609e2eec54b6ee7",
+        sha256="31851e3c36a973e309b77f1cb1145f09785de6bbb9ab999634a7cdf8b2493004",
     ),
 }
 
