@@ -1,6 +1,6 @@
 """The small vision-language model of `scripts/small_vlm.py`, through the path that large ones take.
 
-    python scripts/small_vlm.py --photos DATA/photos --out runs/small_vlm
+    python -m scripts.small_vlm --photos DATA/photos --out runs/small_vlm
     python -m benchmarks.small_vlm --data DATA --model runs/small_vlm/model
 
 Edits of photos that it has not seen, written as files and judged with `--grounding model`: how its scores rank the

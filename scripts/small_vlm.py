@@ -1,11 +1,12 @@
-"""A vision-language model of 1.7 million parameters that really judges: it proves the whole path of large ones.
+"""A vision-language model of 1.7 million parameters, made from nothing to try the whole path of large ones.
 
-    python scripts/small_vlm.py --photos PHOTOS --out runs/small_vlm
-    python -m benchmarks.small_vlm --photos PHOTOS --model runs/small_vlm/model
+    python -m scripts.small_vlm --photos PHOTOS --out runs/small_vlm
+    python -m benchmarks.small_vlm --data DATA --model runs/small_vlm/model
 
-The first line makes it from nothing: a Qwen3-VL, real but for its size, with a tokenizer for the sentences of
-`lmm.prompts`; then two stages, grounding and scoring, on synthetic edits whose answers are known. `--resume` goes on.
-It is a test asset, and no judge of anybody's pictures: it has seen six kinds of faults at 112 pixels.
+The first line makes it: a Qwen3-VL, real but for its size, with a tokenizer for the sentences of `lmm.prompts`; then
+two stages, grounding and scoring, on synthetic edits whose answers are known. `--resume` goes on.
+It is a test asset, and no judge of anybody's pictures: it has seen six kinds of faults at 112 pixels. It has learnt to
+say where a picture was edited; how badly, it has not (its words hardly follow the severities).
 
 A transformer of this size does not learn by itself in an hour on a CPU to compare two pictures. So it is born with its
 first layer looking, from every place of a picture, at that place in the picture before it, and taking the difference;
