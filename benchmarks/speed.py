@@ -26,6 +26,7 @@ from piqa_cli.assessor import Assessor
 from piqa_cli.compact.assessor import CompactAssessor
 from piqa_cli.compact.network import MEASURED, summarise
 from piqa_cli.images import LoadedPair, load_pair
+from piqa_cli.lmm.settings import Precision
 from piqa_cli.pairs import PairQuery, find_pairs
 
 SIDE = 512
@@ -58,7 +59,7 @@ class Options:
     """What to measure, how often."""
 
     model: str
-    dtype: str
+    dtype: Precision
     rounds: int
     folder_pairs: int
     folder: Path  # scratch
