@@ -125,9 +125,7 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
             continue
         before = found.get(index)
         if isinstance(before, Assessment) and isinstance(record, Assessment):
-            raise _twice(
-                "two records belong to one label", labels[index].edited_name, "each edited image assessed once"
-            )
+            raise twice("two records belong to one label", labels[index].edited_name, "each edited image assessed once")
         if not isinstance(before, Assessment):
             found[index] = record
     wanted = [index for index, label in enumerate(labels) if split in {None, split_of(label.source_name)}]
@@ -146,11 +144,12 @@ def _check_once(labels: Iterable[Label]) -> None:
     for label in labels:
         key = match_key(label.edited_name)
         if key in seen:
-            raise _twice("two labels name one edited image", label.edited_name, "each edited image rated once")
+            raise twice("two labels name one edited image", label.edited_name, "each edited image rated once")
         seen.add(key)
 
 
-def _twice(message: str, name: str, expected: str) -> InputError:
+def twice(message: str, name: str, expected: str) -> InputError:
+    """The error (E_DUPLICATE) that two things bear one name."""
     return InputError(
         message, code="E_DUPLICATE", expected=expected, found=f"{name!r} twice", hint="remove one of the two"
     )

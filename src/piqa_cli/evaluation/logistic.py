@@ -32,7 +32,7 @@ class Logistic:
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The scores on people's scale."""
         x = np.asarray(scores, np.float64)
-        return np.asarray(self.low + self.rise * expit((x - self.centre) / self.width), np.float64)
+        return _curve(x, self.low, self.rise, self.centre, self.width)
 
 
 def fit_logistic(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Logistic | str:

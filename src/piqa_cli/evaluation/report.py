@@ -13,7 +13,7 @@ from piqa_cli.evaluation import explanations, grounding
 from piqa_cli.evaluation.baselines import Rows, blind, from_ratings, parts_of
 from piqa_cli.evaluation.explanations import ExplanationReport, Told
 from piqa_cli.evaluation.grounding import GroundingReport, Overlap
-from piqa_cli.evaluation.joining import Case, Joined, Names
+from piqa_cli.evaluation.joining import Case, Joined, Names, twice
 from piqa_cli.evaluation.reliability import Reliability, reliability
 from piqa_cli.evaluation.scores import (
     SUBSETS,
@@ -152,12 +152,8 @@ def _by_name(annotations: Iterable[Annotation]) -> Names[Annotation]:
     for annotation in annotations:
         key = match_key(annotation.edited_name)
         if key in kept:
-            raise InputError(
-                "two annotations name one edited image",
-                code="E_DUPLICATE",
-                expected="each edited image annotated once",
-                found=f"{annotation.edited_name!r} twice",
-                hint="remove one of the two",
+            raise twice(
+                "two annotations name one edited image", annotation.edited_name, "each edited image annotated once"
             )
         kept[key] = annotation
     return Names(kept.items())

@@ -17,6 +17,7 @@ from piqa_cli.evaluation.scores import METRICS, SUBSETS, Figure, Metric, ScoreRo
 from piqa_cli.evaluation.significance import Difference
 from piqa_cli.pairs.epaiqa import RATING_FIELDS
 from piqa_cli.writers.terminal import visible
+from piqa_cli.writers.writing import finite
 
 Format = Literal["table", "json", "markdown", "latex"]
 TITLES: dict[Metric, str] = {
@@ -208,7 +209,7 @@ def _latex(grid: Grid) -> str:
 
 
 def _as_json(evaluation: Evaluation) -> Any:
-    return _finite(
+    return finite(
         {
             "split": evaluation.split,
             "labels": evaluation.labels,
@@ -255,14 +256,3 @@ def _row_fields(row: ScoreRow) -> dict[str, Any]:
     return fields | {
         one.metric: {"value": one.value, "low": one.low, "high": one.high, "reason": one.reason} for one in row.figures
     }
-
-
-def _finite(value: Any) -> Any:
-    """NaN as null, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

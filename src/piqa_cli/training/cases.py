@@ -236,7 +236,12 @@ def _looked_at(model: CompactModel, items: Sequence[_Framed]) -> list[Row]:
     return rows
 
 
+def middle_of(wide: int, side: int) -> slice:
+    """The part of a crop kept for training, `wide` pixels, that is the crop judged, `side` pixels."""
+    margin = (wide - side) // 2
+    return slice(margin, margin + side)
+
+
 def _measured(crop: Crop, side: int) -> F32:
-    margin = (crop.source.shape[0] - side) // 2
-    middle = slice(margin, margin + side)
+    middle = middle_of(crop.source.shape[0], side)
     return crop_numbers(crop.source[middle, middle], crop.edited[middle, middle], crop.mask[middle, middle])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piqa_cli.compact.measured import crop_numbers
-from piqa_cli.training.cases import Cases
+from piqa_cli.training.cases import Cases, middle_of
 
 U8 = NDArray[np.uint8]
 WORST = 1.0
@@ -41,8 +41,7 @@ def with_holes(cases: Cases, count: int, side: int, seed: int) -> Cases:
     chosen = rng.permutation(len(cases))[:count]
     part = Cases(**{field.name: getattr(cases, field.name)[chosen] for field in fields(Cases)})
     edited = np.stack([dig(*pictures, rng) for pictures in zip(part.edited, part.mask, strict=True)])
-    margin = (edited.shape[1] - side) // 2
-    middle = slice(margin, margin + side)
+    middle = middle_of(edited.shape[1], side)
     judged = [pictures[:, middle, middle] for pictures in (part.source, edited, part.mask)]
     measured = np.stack(
         [

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import MEASURED, CompactModel, Judged, pooled_size, zone_features
-from piqa_cli.training.cases import WIDER, Cases
+from piqa_cli.training.cases import WIDER, Cases, middle_of
 from piqa_cli.training.data import U8, reencoded, to_tensor
 from piqa_cli.training.fresh import FreshEdit, FreshEdits
 from piqa_cli.training.holes import WORST, dig
@@ -253,9 +253,7 @@ def _artefact_loss(judged: Judged, flat: Batch) -> Tensor:
 
 def case_batches(model: CompactModel, cases: Cases, size: int = 32) -> Iterator[tuple[Tensor, ...]]:
     """Cases as they are, as `CompactModel.judge` takes them: source, edited, mask, area, measured, inside, outside."""
-    side = model.config.crop_side
-    margin = (cases.source.shape[1] - side) // 2
-    middle = slice(margin, margin + side)
+    middle = middle_of(cases.source.shape[1], model.config.crop_side)
     for start in range(0, len(cases), size):
         rows = slice(start, start + size)
         pictures = [

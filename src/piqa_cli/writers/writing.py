@@ -160,7 +160,7 @@ def to_json(outcome: Outcome, *, indent: int | None = None) -> str:
 
     By the standard library: pydantic's own writer refuses paths that are not UTF-8.
     """
-    return json.dumps(_finite(outcome.model_dump()), indent=indent, allow_nan=False)
+    return json.dumps(finite(outcome.model_dump()), indent=indent, allow_nan=False)
 
 
 def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) -> Iterator[Outcome]:
@@ -210,11 +210,12 @@ def _bad_line(path: str, number: int, error: ValueError) -> InputError:
     )
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """Numbers that JSON has no word for (NaN, infinity) as None, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
