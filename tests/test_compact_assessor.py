@@ -206,6 +206,13 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
         open_assessor("compact", device="cpu", dtype="fp16")
 
 
+@pytest.mark.parametrize(("native", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str) -> None:
+    monkeypatch.setattr("piqa_cli.models.computes_in_bf16", lambda: native)
+    assert open_assessor("compact", device="cpu").info.precision == chosen
+    assert open_assessor("compact", device="cpu", dtype="fp32").info.precision == "fp32"
+
+
 def test_altered_weights_are_told_from_the_released_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

@@ -177,8 +177,9 @@ def test_the_mirror_turns_pictures_and_mask_and_twice_is_no_change() -> None:
     np.testing.assert_array_equal(mirrored(turned).source.pixels, pair.source.pixels)
 
 
-def test_the_shipped_model_is_held_to_fp32(compact: Assessor) -> None:
-    assert precision_of(compact) == "fp32"
+@pytest.mark.parametrize(("dtype", "held_to"), [("fp32", "fp32"), ("bf16", "half")])
+def test_the_shipped_model_is_held_to_its_number_format(dtype: str, held_to: str) -> None:
+    assert precision_of(open_assessor("compact", device="cpu", dtype=dtype)) == held_to
 
 
 def test_the_shipped_model_passes_every_check(piqa: RunPiqa) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import torch
 
 
+FORMATS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Names of number formats, and torch's."""
+
+
 def find_device(name: str) -> torch.device:
     """The device of that name; `auto` is a GPU where there is one.
 
@@ -48,12 +52,24 @@ def find_dtype(name: str, device: torch.device, *, auto: str = "fp32") -> torch.
     """
     import torch
 
-    names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name not in {"auto", *names}:
-        raise UsageError(f"unknown number format '{name}'", expected=", ".join(("auto", *names)), found=name)
+    if name not in {"auto", *FORMATS}:
+        raise UsageError(f"unknown number format '{name}'", expected=", ".join(("auto", *FORMATS)), found=name)
     if name == "fp16" and device.type == "cpu":
         raise UsageError("processors do not compute in fp16", expected="fp32 or bf16", found=name)
-    return names[auto if name == "auto" else name]
+    format_: torch.dtype = getattr(torch, FORMATS[auto if name == "auto" else name])
+    return format_
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The name of a number format, as `find_dtype` takes it and as it stands in a record."""
+    return next(name for name, own in FORMATS.items() if str(dtype) == f"torch.{own}")
+
+
+def computes_in_bf16() -> bool:
+    """Whether this machine's processor computes in bfloat16 itself; where it does not, bfloat16 only costs time."""
+    import torch
+
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextlib.contextmanager

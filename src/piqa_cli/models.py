@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piqa_cli.devices import find_device, find_dtype
+from piqa_cli.devices import computes_in_bf16, find_device, find_dtype, name_of
 from piqa_cli.errors import ModelError, UsageError
 from piqa_cli.lmm.cache import model_type_of
 from piqa_cli.lmm.hub import is_hub_id, is_offline, prepare
@@ -187,7 +187,7 @@ def _open_lmm(settings: LmmSettings) -> Assessor:
 
 
 def _beside(settings: LmmSettings) -> CompactAssessor:
-    """The compact assessor as it stands beside another: in fp32, on the same device."""
+    """The compact assessor as it stands beside another: on the same device, in its own number format."""
     return _compact(MODELS["compact"].weights, settings.device, "auto", MODELS["compact"])
 
 
@@ -198,14 +198,17 @@ def _compact(folder: Path, device: str, dtype: str, entry: ModelEntry | None) ->
     from piqa_cli.compact.weights_file import load_model
 
     target = find_device(device)
+    auto = "bf16" if target.type == "cpu" and computes_in_bf16() else "fp32"
+    chosen = find_dtype(dtype, target, auto=auto)
     network = load_model(folder)
     torch.nn.Module.to(network, target)
     info = ModelInfo(
         name=entry.name if entry else folder.resolve().name,
         version=entry.version if entry else _version(folder),
         weights_sha256=_sha256(folder),
+        precision=name_of(chosen),
     )
-    return CompactAssessor(network, info, target, find_dtype(dtype, target))
+    return CompactAssessor(network, info, target, chosen)
 
 
 def _sha256(folder: Path) -> str:

@@ -110,7 +110,7 @@ class ModelInfo(Record):
     version: str
     weights_sha256: str
     precision: str | None = Field(
-        default=None, description="fp32, bf16, fp16, 8bit or 4bit; null for compact, and where a server decides."
+        default=None, description="fp32, bf16, fp16, 8bit or 4bit; null where a server decides."
     )
     adapter: PathText | None = Field(default=None, description="The LoRA adapter's folder, by name; null without one.")
     adapter_sha256: str | None = Field(default=None, description="SHA-256 of its settings and weights.")

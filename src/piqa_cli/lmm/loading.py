@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piqa_cli.devices import find_device, find_dtype
+from piqa_cli.devices import find_device, find_dtype, name_of
 from piqa_cli.errors import ModelError, UsageError
 from piqa_cli.lmm.adapters import Adapter, attach, check_base, read_adapter
 from piqa_cli.lmm.checkpoint import Checkpoint, fingerprint, read_checkpoint
@@ -153,8 +153,7 @@ def _precision(settings: LmmSettings, device: torch.device) -> str:
     auto = "fp32"
     if device.type == "cuda":
         auto = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    chosen = find_dtype(settings.dtype, device, auto=auto)
-    return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[chosen]
+    return name_of(find_dtype(settings.dtype, device, auto=auto))
 
 
 def _load_model(checkpoint: Checkpoint, settings: LmmSettings, plan: _Plan) -> Any:

@@ -20,6 +20,7 @@ from piqa_cli import __version__
 from piqa_cli.compact.config import CompactConfig
 from piqa_cli.compact.network import CompactModel
 from piqa_cli.compact.weights_file import save_model
+from piqa_cli.devices import computes_in_bf16
 from piqa_cli.errors import UsageError
 from piqa_cli.training.cases import single_thread
 from piqa_cli.training.loop import Plan, finished_steps, fit
@@ -124,8 +125,7 @@ def _data_hash(settings: TrainSettings) -> str:
 
 def _autocast() -> contextlib.AbstractContextManager[object]:
     """bfloat16 where the processor computes in it, else plain float32."""
-    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast("cpu", torch.bfloat16) if fast else contextlib.nullcontext()
+    return torch.autocast("cpu", torch.bfloat16) if computes_in_bf16() else contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
