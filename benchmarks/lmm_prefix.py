@@ -9,7 +9,6 @@ The weights decide nothing here: time and the agreement of both ways depend on t
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,11 +18,12 @@ from typing import Any
 import torch
 
 from benchmarks import common, pictures
+from benchmarks.checkpoints import IDS, TEXT_IDS, make_tokenizer, save_processor
 from piqa_cli.images import load_pair
 from piqa_cli.lmm.levels import score_levels, spell
 from piqa_cli.lmm.loading import Vlm, load_vlm
 from piqa_cli.lmm.prefix import ask
-from piqa_cli.lmm.prompts import QUESTIONS, Conversation, compare, instruction
+from piqa_cli.lmm.prompts import Conversation, compare, instruction
 from piqa_cli.lmm.settings import LmmSettings
 from piqa_cli.lmm.views import region_view, view
 from piqa_cli.schema import Dimension
@@ -39,46 +39,13 @@ SIZES: dict[str, dict[str, Any]] = {  # of the language part and of the vision p
         "vision": {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2},
     },
 }
-SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}{% if c['type'] == 'image' %}"
-    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def write_checkpoint(folder: Path, size: str) -> None:
     """A random Qwen2.5-VL whose tokenizer knows the level words and the words of the questions."""
     import transformers as hf
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    bare = Tokenizer(models.BPE())
-    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4000,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    words = [word for asked in QUESTIONS.values() for word in asked.words]
-    forms = [f"{lead}{form}" for word in words for form in (word, word.capitalize()) for lead in ("", " ")]
-    bare.train_from_iterator([*forms, *(asked.text for asked in QUESTIONS.values())] * 10, trainer)
-    tokenizer = hf.PreTrainedTokenizerFast(
-        tokenizer_object=bare,
-        pad_token=SPECIAL[0],
-        eos_token=SPECIAL[2],
-        additional_special_tokens=list(SPECIAL[1:]),
-        chat_template=CHAT,
-    )
+    tokenizer = make_tokenizer()
     text = SIZES[size]["text"]
     half = text["hidden_size"] // text["num_attention_heads"] // 2
     section = [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8]
@@ -89,29 +56,20 @@ def write_checkpoint(folder: Path, size: str) -> None:
             "vocab_size": len(tokenizer),
             "max_position_embeddings": 32768,
             "rope_parameters": {"rope_type": "default", "mrope_section": section, "rope_theta": 1e6},
-            "pad_token_id": 0,
-            "bos_token_id": 0,
-            "eos_token_id": 2,
+            **TEXT_IDS,
         },
         vision_config={
             **SIZES[size]["vision"],
             "out_hidden_size": text["hidden_size"],
             "fullatt_block_indexes": [SIZES[size]["vision"]["depth"] - 1],
         },
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=3,
-        vision_end_token_id=4,
+        **IDS,
     )
     torch.manual_seed(0)
     model = hf.AutoModelForImageTextToText.from_config(config)
     torch.nn.init.normal_(model.lm_head.weight, std=0.1)  # or all words would be equally likely
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    hf.Qwen2VLImageProcessorPil(patch_size=14, temporal_patch_size=2, merge_size=2).save_pretrained(folder)
-    path = folder / "preprocessor_config.json"
-    named = {**json.loads(path.read_text("utf-8")), "processor_class": "Qwen2_5_VLProcessor"}
-    path.write_text(json.dumps(named), "utf-8")
+    save_processor(folder, tokenizer, "Qwen2_5_VLProcessor", patch_size=14)
 
 
 def conversations(folder: Path, count: int) -> list[Conversation]:
