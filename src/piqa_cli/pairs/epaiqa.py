@@ -11,7 +11,7 @@ import json
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -99,6 +99,20 @@ def parse_labels(path: str) -> list[Label | Failure]:
     Raises:
         InputError: the file cannot be read or is not a JSON list of objects (E_LABELS).
     """
+    return label_rows(load_rows(path), path)
+
+
+def label_rows(rows: Iterable[object], path: str) -> list[Label | Failure]:
+    """Rows of `load_rows` as labels, in their order; `path` is for the messages."""
+    return [_label(row, number, path) for number, row in enumerate(rows, 1)]
+
+
+def load_rows(path: str) -> list[object]:
+    """The rows of a label file as they stand there, whatever they hold.
+
+    Raises:
+        InputError: the file cannot be read or is not a JSON list (E_LABELS).
+    """
     expected = "a JSON list of objects with source_img_name and edited_img_name"
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -116,7 +130,7 @@ def parse_labels(path: str) -> list[Label | Failure]:
     if not isinstance(rows, list):
         found = f"a JSON {type(rows).__name__}"
         raise InputError("the label file is not a list", code="E_LABELS", file=path, expected=expected, found=found)
-    return [_label(row, number, path) for number, row in enumerate(rows, 1)]
+    return rows
 
 
 def _label(row: object, number: int, path: str) -> Label | Failure:

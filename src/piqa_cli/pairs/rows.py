@@ -32,7 +32,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one row, empty ones as None."""
+    """The cells of one row, empty ones as None; `others` are further columns in lower case, with their texts."""
 
     number: int
     source: str | None = None
@@ -41,6 +41,11 @@ class Row:
     mask: str | None = None
     id: str | None = None
     problem: InputError | None = None
+    others: tuple[tuple[str, str], ...] = ()
+
+    def other(self, column: str) -> str:
+        """The text under a further column, "" where there is none."""
+        return dict(self.others).get(column, "")
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[Line]:
@@ -175,14 +180,22 @@ def _json_row(text: str, number: int, name: str) -> Row:
         if cell is not None and not isinstance(cell, str):
             return _bad_row(name, number, f"{json.dumps(cell)[:40]} as {column}", f"write {column} as text")
         cells[column] = cell or ""
-    return _row(number, cells)
+    others = {column.lower(): _as_text(cell) for column, cell in value.items() if column not in COLUMNS}
+    return _row(number, others | cells)
+
+
+def _as_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else json.dumps(cell)
 
 
 def _row(number: int, cells: Mapping[str, str]) -> Row:
     source, edited, prompt, mask, identifier = (
         cell if (cell := cells.get(column, "")).strip() else None for column in COLUMNS
     )
-    return Row(number, source, edited, prompt, mask, identifier)
+    others = tuple((column, cell) for column, cell in cells.items() if column not in COLUMNS)
+    return Row(number, source, edited, prompt, mask, identifier, others=others)
 
 
 def _bad_row(name: str, number: int, found: str, hint: str) -> Row:
