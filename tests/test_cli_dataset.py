@@ -29,19 +29,21 @@ def labels(tmp_path: Path) -> Path:
     return write(tmp_path / "labels.json", rows)
 
 
-def test_a_sound_file_is_0_and_strict_makes_warnings_3(piqa: RunPiqa, labels: Path, tmp_path: Path) -> None:
+def test_a_sound_file_is_0_errors_are_3_and_strict_warnings_too(piqa: RunPiqa, labels: Path, tmp_path: Path) -> None:
     assert piqa("dataset", "validate", labels, "--strict").status == 0
     bad = write(tmp_path / "bad.json", [*json.loads(labels.read_text()), row(overall_score=9), row(prompt='"x"')])
     done = piqa("dataset", "validate", bad)
-    assert done.status == 0, done.err
+    assert done.status == 3, done.err
     report = done.json()
     assert (report["remarks"][0]["kind"], report["remarks"][0]["row"]) == ("unreadable_row", 31)
-    assert (report["rows"], report["usable"], report["warnings"]) == (32, 31, 1)
-    assert piqa("dataset", "validate", bad, "--strict").status == 3
+    assert (report["rows"], report["usable"], report["errors"], report["warnings"]) == (32, 31, 1, 0)
+    warned = write(tmp_path / "warned.json", [row(prompt="")])
+    assert piqa("dataset", "validate", warned).status == 0
+    assert piqa("dataset", "validate", warned, "--strict").status == 3
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[1]", "\ufeff[", "nonsense"])
-@pytest.mark.parametrize("name", ["validate", "stats", "describe"])
+@pytest.mark.parametrize("name", ["stats", "describe"])
 def test_what_cannot_be_used_is_3_and_nothing_is_written(piqa: RunPiqa, tmp_path: Path, text: str, name: str) -> None:
     path = write(tmp_path / "labels.json", text)
     done = piqa("dataset", name, path)
@@ -66,7 +68,7 @@ def test_control_characters_in_names_never_reach_the_terminal(piqa: RunPiqa, tmp
     ratings = write(tmp_path / "ratings.csv", raw)
     told = piqa("dataset", "mos", ratings, "--format", "table")
     refused = piqa("dataset", "mos", write(tmp_path / "x.csv", raw + "\x1b[31mr,[bold]i,harmony,3\n"))
-    for one, status in ((done, 0), (told, 0), (refused, 3)):
+    for one, status in ((done, 3), (told, 0), (refused, 3)):
         assert one.status == status, one.err
         assert b"\x1b[31m" not in one.out
         assert "\x1b" not in one.err
@@ -158,12 +160,14 @@ def test_ratings_too_few_to_agree_are_reported_with_nulls(piqa: RunPiqa, tmp_pat
 
 
 def test_targets_are_annotations_that_can_be_read_back(piqa: RunPiqa, labels: Path, tmp_path: Path) -> None:
-    notes = write(tmp_path / "a.jsonl", '{"edited": "0_make_it_red.png", "explanation": "As I saw it."}\n')
+    notes = write(tmp_path / "a.jsonl", '{"edited_img_name": "0_make_it_red.png", "explanation": "As I saw it."}\n')
     targets = tmp_path / "targets.jsonl"
     done = piqa("dataset", "describe", labels, "--annotations", notes, "--output", targets)
     assert done.status == 0, done.err
     first, second, *_ = (json.loads(line) for line in targets.read_text().splitlines())
-    assert first == {"edited": "0_make_it_red.png", "explanation": "As I saw it."}
+    assert first == {
+        "edited_img_name": "0_make_it_red.png", "explanation": "As I saw it.", "origin": "written"
+    }  # fmt: skip
     assert second["origin"] == "template"
     assert piqa("dataset", "validate", labels, "--annotations", targets, "--strict").status == 0
     again = piqa("dataset", "describe", labels, "--annotations", targets)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from conftest import save_pair
-from piqa_cli.compact.explain import contradictions
-from piqa_cli.dataset.annotations import Annotation, annotations_text, parse_annotations, read_annotations
+from piqa_cli.compact.explain import FAULT_NAMES, contradictions
 from piqa_cli.dataset.checking import KINDS, CheckReport, check_labels
 from piqa_cli.dataset.conversion import (
     detect_form,
@@ -27,14 +26,17 @@ from piqa_cli.dataset.conversion import (
     manifest_text,
 )
 from piqa_cli.dataset.describe import describe, describe_all
-from piqa_cli.dataset.labels import LabelRow, labels_text, open_labels, write_text
+from piqa_cli.dataset.labels import LabelRow, labels_text, open_labels
 from piqa_cli.dataset.ratings import read_opinions
 from piqa_cli.dataset.splitting import Part, check_parts, split_rows, write_splits
 from piqa_cli.dataset.statistics import Statistics, describe_ratings
 from piqa_cli.errors import InputError, OutputError, UsageError
+from piqa_cli.evaluation.explanations import faults_named, place_named
+from piqa_cli.pairs.annotations import Annotation, annotation_line, by_edited_image, read_annotations
+from piqa_cli.pairs.columns import ratings_of
 from piqa_cli.pairs.epaiqa import Label
 from piqa_cli.pairs.manifest import read_manifest
-from piqa_cli.schema import Dimension, Pair, Scores, score
+from piqa_cli.schema import Dimension, Failure, Pair, RunLengthMask, Scores, score
 from test_epaiqa import PUBLIC, row
 
 needs_public = pytest.mark.skipif(not PUBLIC.exists(), reason="the public ratings are not beside this checkout")
@@ -59,6 +61,11 @@ def many(count: int, seed: int = 0) -> list[dict[str, object]]:
         )
         for number in range(count)
     ]
+
+
+FULL = Annotation(
+    "ü\udce9.png", ((0, 0, 9, 8),), RunLengthMask(size=(8, 9), counts="0P2"), "seam", "So it is.", (8, 9), template=True
+)
 
 
 def kinds(report: CheckReport) -> Counter[str]:
@@ -87,19 +94,22 @@ def test_every_kind_of_remark_is_made_on_a_file_that_has_it_all(tmp_path: Path) 
         (images / folder).mkdir(parents=True)
         (images / folder / "1_twice_make_it_red.png").touch()
     (images / "1.jpg").write_bytes(b"not a picture")
+    rows[5]["source_img_name"] = "gone.jpg"
     files = save_pair(tmp_path)
     files.edited.rename(images / "1_make_it_red.png")
     (images / "stranger.png").touch()
     notes = tmp_path / "annotations.jsonl"
-    notes.write_text('{"edited": "1_make_it_red.png"}\n{"edited": "unknown.png"}\n{"edited": 3}\n', "utf-8")
+    names_ = ("1_make_it_red.png", "unknown.png", 3, "1_make_it_red.png")
+    notes.write_text("".join(json.dumps({"edited_img_name": name}) + "\n" for name in names_), "utf-8")
     report = check_labels(label_file(tmp_path, rows), str(images), str(notes), decode=True)
     found = kinds(report)
     assert found.keys() == KINDS.keys()
-    assert (found["duplicate"], found["annotation"], found["missing_image"]) == (2, 2, 4)
-    assert (report.rows, report.usable, report.sources) == (10, 7, 1)
+    assert (found["duplicate"], found["annotation"], found["missing_image"]) == (2, 3, 5)
+    assert (report.rows, report.usable, report.sources) == (10, 7, 2)
     assert {remark.row for remark in report.remarks if remark.kind == "older_wording"} >= {9}
     assert {remark.row for remark in report.remarks if remark.kind == "mangled_prompt"} == {7}
-    assert report.warnings + report.notes == len(report.remarks)
+    assert report.errors + report.warnings + report.notes == len(report.remarks)
+    assert report.errors == 1 + 2 + 5 + 1 + 1 + 3
 
 
 def test_a_sound_file_with_its_images_has_no_remark(tmp_path: Path) -> None:
@@ -107,7 +117,7 @@ def test_a_sound_file_with_its_images_has_no_remark(tmp_path: Path) -> None:
     rows = [row(source_img_name=files.source.name, edited_img_name=files.edited.name, prompt="an edited one")]
     files.mask.unlink()
     report = check_labels(label_file(tmp_path, rows), str(tmp_path), decode=True)
-    assert report == CheckReport(1, 1, 1, 0, 0, ())
+    assert report == CheckReport(1, 1, 1, 0, 0, 0, ())
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,8 @@ def test_a_file_without_a_row_that_can_be_used_is_refused(tmp_path: Path, rows: 
     with pytest.raises(InputError, match="no row that can be used") as error:
         open_labels(label_file(tmp_path, rows))
     assert (error.value.code, error.value.exit_status) == ("E_LABELS", 3)
+    report = check_labels(label_file(tmp_path, rows))
+    assert (report.usable, report.errors) == (0, report.rows)
 
 
 def test_the_page_explains_every_kind_of_remark_and_every_field_of_an_annotation() -> None:
@@ -138,7 +150,8 @@ def test_the_page_explains_every_kind_of_remark_and_every_field_of_an_annotation
     for kind, (severity, meaning) in KINDS.items():
         assert f"| `{kind}` | {severity} | {meaning}" in page
     fields = page.partition("## Annotations")[2]
-    assert all(f"`{name}`" in fields for name in Annotation.model_fields)
+    line = json.loads(annotation_line(FULL, ""))
+    assert all(f"`{name}`" in fields for name in line)
 
 
 # Statistics
@@ -221,25 +234,28 @@ def test_what_one_edit_or_constants_or_no_ratings_leave_undefined_is_nan(tmp_pat
 
 def test_annotated_regions_are_counted(tmp_path: Path) -> None:
     annotations = [
-        Annotation(edited="1_red.png", width=100, height=50, boxes=((0, 0, 50, 50), (0, 0, 10, 50)), defects=("blur",)),
-        Annotation(edited="2.png", explanation="It is fine."),
+        Annotation("1_red.png", ((0, 0, 50, 50), (0, 0, 10, 50)), fault="blur", size=(50, 100)),
+        Annotation("2.png", explanation="It is fine."),
+        Annotation("3.png", explanation="Made up.", template=True),
+        Annotation("4.png", ((0, 0, 9, 9),)),
     ]
     found = describe_ratings(open_labels(label_file(tmp_path, [row()])).labels, annotations).regions
     assert found is not None
-    assert (found.annotated, found.with_boxes, found.with_defects, found.explained) == (2, 1, 1, 1)
+    assert (found.annotated, found.with_boxes, found.with_fault, found.explained) == (4, 2, 1, 1)
     assert found.box_area_quartiles == pytest.approx((0.2, 0.3, 0.4))
 
 
 def test_plots_are_drawn_also_of_a_single_edit(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from piqa_cli.dataset.plots import PLOTS, save_plots
+    from piqa_cli.dataset.plots import save_plots
 
     labels = open_labels(label_file(tmp_path, [row()])).labels
-    paths = save_plots(labels, describe_ratings(labels), str(tmp_path / "new" / "plots"))
-    assert [Path(path).name for path in paths] == list(PLOTS)
+    ratings = ratings_of(labels)
+    paths = save_plots(ratings, describe_ratings(labels), str(tmp_path / "new" / "plots"))
+    assert [Path(path).name for path in paths] == ["ratings.png", "correlations.png", "overall_by_completion.png"]
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in paths)
     with pytest.raises(OutputError):
-        save_plots(labels, describe_ratings(labels), str(tmp_path / "labels.json"))
+        save_plots(ratings, describe_ratings(labels), str(tmp_path / "labels.json"))
 
 
 # Splits
@@ -328,15 +344,6 @@ def test_shares_that_are_none_are_refused(parts: list[Part]) -> None:
         check_parts(parts)
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(OutputError):
-        write_text(str(tmp_path / "no" / "x.json"), "x")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError):
-        write_text(str(tmp_path / "folder"), "x")
-    assert [child.name for child in tmp_path.iterdir()] == ["folder"]
-
-
 # Conversion
 
 
@@ -422,39 +429,45 @@ def test_a_manifest_with_ratings_off_their_scale_leaves_those_rows_out(tmp_path:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "not JSON"),
-        ("[]", "Input should be a valid dictionary"),
-        ('{"boxes": []}', "edited"),
-        ('{"edited": "a", "boxes": [[0, 0, 5, 5]]}', "boxes need width and height"),
-        ('{"edited": "a", "width": 9, "height": 9, "boxes": [[0, 0, 5, 10]]}', "not within 9 x 9"),
-        ('{"edited": "a", "width": 9, "height": 9, "boxes": [[5, 0, 5, 9]]}', "is empty"),
-        ('{"edited": "a", "width": 9, "height": 9, "boxes": [[0.5, 0, 5, 9]]}', "boxes"),
-        ('{"edited": "a", "width": 0, "height": 9}', "width"),
-        ('{"edited": "a", "colour": 1}', "colour"),
+        ('"width": 9', "width and height"),
+        ('"width": 0, "height": 9', "width and height"),
+        ('"width": 9.0, "height": 9', "width and height"),
+        ('"width": 9, "height": 9, "boxes": [[0, 0, 5, 10]]', "within 9 x 9"),
+        ('"width": 9, "height": 9, "mask": {"size": [8, 9], "counts": "0P2"}', "those of the mask"),
+        ('"mask": {"size": [8, 9], "counts": "0P2"}, "boxes": [[0, 0, 9, 9]]', "within 9 x 8"),
+        ('"origin": "a machine"', "written, template"),
     ],
 )
-def test_a_line_that_is_no_annotation_is_told_with_its_number(tmp_path: Path, line: str, words: str) -> None:
+def test_sizes_and_origins_that_do_not_fit_are_told_with_their_line(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(f'\n{{"edited": "ok.png"}}\n{line}\n', "utf-8")
-    first, second = parse_annotations(str(path))
-    assert isinstance(first, Annotation)
-    assert isinstance(second, InputError)
-    assert "line 3 " in second.message
-    assert words in str(second.found)
-    with pytest.raises(InputError):
-        read_annotations(str(path))
+    path.write_text(f'\n{{"edited_img_name": "ok.png"}}\n{{"edited_img_name": "a", {line}}}\n', "utf-8")
+    first, second = read_annotations(str(path))
+    assert first == Annotation("ok.png")
+    assert isinstance(second, Failure)
+    assert second.id == "line 3"
+    assert words in str(second.error.found)
 
 
-def test_annotations_come_back_from_their_lines_and_name_an_image_once(tmp_path: Path) -> None:
-    one = Annotation(edited="ü\udce9.png", width=9, height=8, boxes=((0, 0, 9, 8),), defects=("x",), explanation="y")
+def test_annotations_come_back_from_their_lines_and_masks_from_other_folders(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + annotations_text([one]).encode())
-    assert read_annotations(str(path)) == [one]
-    path.write_text('{"edited": "a/x.png"}\n{"edited": "x.png"}\n')
-    assert [getattr(item, "code", "") for item in parse_annotations(str(path))] == ["", "E_DUPLICATE"]
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
-        parse_annotations(str(path))
+    path.write_bytes(b"\xef\xbb\xbf" + annotation_line(FULL, str(tmp_path)).encode())
+    assert list(read_annotations(str(path))) == [FULL]
+    path.write_text('{"edited_img_name": "a.png", "mask": "m/a.png", "width": 4, "height": 3}\n')
+    (given_,) = read_annotations(str(path))
+    (tmp_path / "deep").mkdir()
+    other = tmp_path / "deep" / "b.jsonl"
+    assert isinstance(given_, Annotation)
+    other.write_text(annotation_line(given_, str(other.parent)))
+    (moved,) = read_annotations(str(other))
+    assert isinstance(moved, Annotation)
+    assert Path(str(moved.mask)).resolve() == (tmp_path / "m" / "a.png").resolve()
+    assert moved.size == (3, 4)
+
+
+def test_two_annotations_of_one_image_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        by_edited_image([Annotation('a "b".png'), Annotation("a b.png")])
+    assert error.value.code == "E_DUPLICATE"
 
 
 def rated(**values: float) -> Label:
@@ -465,38 +478,45 @@ def rated(**values: float) -> Label:
 
 
 def test_a_target_says_where_whether_how_well_and_what_is_wrong() -> None:
-    annotation = Annotation(
-        edited="1_red.png", width=100, height=100, boxes=((0, 0, 10, 10),), defects=("six fingers.", " blurred  edge")
-    )
+    annotation = Annotation("1_red.png", ((0, 0, 10, 10),), fault="Texture loss", size=(100, 100))
     text = describe(rated(overall=1.9, completion=3, harmony=1.8, naturalness=3.1), annotation)
     assert "in the upper left and is small." in text
     assert text.count(".") == 5
     assert "done" in text or "carried out" in text
-    assert "Visible defects: six fingers; blurred edge." in text
+    assert "main fault is missing fine texture." in text
     assert "rated poor, held back mostly by " in text
     assert "because the edit was not done" in describe(rated(overall=1.2, completion=1), annotation)
 
 
+@pytest.mark.parametrize("kind", FAULT_NAMES)
+def test_a_target_is_faithful_as_evaluate_reads_it(kind: str) -> None:
+    annotation = Annotation("1_red.png", ((0, 0, 40, 40),), fault=kind, size=(100, 100))
+    for seed in range(4):
+        text = describe(rated(overall=2, completion=2, harmony=2, naturalness=2), annotation, seed=seed)
+        assert faults_named(text)[:1] == (kind,)
+        assert place_named(text) == "upper left"
+
+
 def test_a_label_without_ratings_and_boxes_has_no_target() -> None:
     (told,) = describe_all([rated()], [])
-    assert (told.explanation, told.origin) == (None, "template")
+    assert told == Annotation("1_red.png", template=True)
 
 
 def test_what_people_wrote_stays_and_templates_fill_the_rest() -> None:
-    written = Annotation(edited="1_red.png", explanation="As a person saw it.")
-    other = Annotation(edited="other.png", explanation="Of no label.")
-    old = Annotation(edited="1_red.png", explanation="Old.", origin="template")
+    written = Annotation("1_red.png", explanation="As a person saw it.")
+    other = Annotation("other.png", explanation="Of no label.")
+    old = Annotation("1_red.png", explanation="Old.", template=True)
     label = rated(overall=4.0, harmony=4.0, naturalness=4.0)
     assert describe_all([label], [written, other]) == [written, other]
     (made,) = describe_all([label], [old])
-    assert made.origin == "template"
+    assert made.template
     assert made.explanation not in {None, "Old."}
     assert describe_all([label], [old]) == [made]
 
 
 def test_wordings_differ_between_edits_and_seeds() -> None:
     label = rated(overall=2.0, completion=2, harmony=2.0, naturalness=3.0)
-    assert len({describe(label, Annotation(edited="x"), seed=seed) for seed in range(40)}) > 8
+    assert len({describe(label, Annotation("x"), seed=seed) for seed in range(40)}) > 8
 
 
 scale5 = st.floats(1, 5)
@@ -514,6 +534,6 @@ def test_a_target_never_contradicts_its_scores(o: float, c: float, h: float, n: 
         local_naturalness=score(Dimension.NATURALNESS, n),
         preservation=unknown,
     )
-    text = describe(label, Annotation(edited="x"), seed=seed)
+    text = describe(label, Annotation("x"), seed=seed)
     assert contradictions(text, scores) == ()
     assert f"rated {scores.overall.level}" in text

@@ -74,9 +74,10 @@ def test_a_table_of_ratings_is_read_whatever_its_delimiter_order_and_names(tmp_p
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("", "E_LABELS", "an empty file"),
-        ("\n", "E_LABELS", "an empty first line"),
-        (HEADER, "E_LABELS", "none"),
+        ("", "E_LABELS", "no row"),
+        ("\n", "E_LABELS", "no row"),
+        (HEADER, "E_LABELS", "no row"),
+        (HEADER + "a,b,harmony,\n", "E_LABELS", "none"),
         ("rater,image,value\na,b,1\n", "E_LABELS", "first line"),
         ("rater,image,dimension,value,value\na,b,harmony,1,2\n", "E_LABELS", "two columns named value"),
         (HEADER + "a,b,harmony,nan\n", "E_LABELS", "'nan'"),
@@ -89,7 +90,9 @@ def test_a_table_of_ratings_is_read_whatever_its_delimiter_order_and_names(tmp_p
         (HEADER + "a,b,harmony\n", "E_LABELS", "3"),
         (HEADER + "a,b,harmony,3\na,b,harmony_score,4\n", "E_DUPLICATE", "'a' rated 'b' twice"),
         (HEADER + 'a,"b,harmony,3\n', "E_LABELS", "not readable as CSV"),
-        (HEADER.encode("utf-16"), "E_LABELS", "not UTF-8"),
+        (HEADER.encode("utf-16"), "E_LABELS", "UTF-16"),
+        (bytes(range(256)), "E_LABELS", "first line"),
+        (HEADER + "a,b,harmony,3,4\n", "E_LABELS", "5 cells under 4 columns"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_with_what_was_found(

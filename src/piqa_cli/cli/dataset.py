@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from piqa_cli.cli.dataset_report import emit_json, show_check, show_opinions, show_split, show_statistics
-from piqa_cli.cli.files import check_target
+from piqa_cli.cli.dataset_report import show_check, show_opinions, show_split, show_statistics
+from piqa_cli.cli.files import check_plots, check_target, write
 from piqa_cli.cli.inputs import failure_line
-from piqa_cli.cli.models import FormatOption
+from piqa_cli.cli.models import FormatOption, as_json, emit_json
 from piqa_cli.cli.options import SEED, command
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.run import INPUT, Run
-from piqa_cli.cli.streams import emit, printable, stdout_is_terminal
+from piqa_cli.cli.streams import printable
 from piqa_cli.cli.summary import plural
 from piqa_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from piqa_cli.dataset.annotations import Annotation
     from piqa_cli.dataset.conversion import Converted, Form
     from piqa_cli.dataset.splitting import Part
+    from piqa_cli.pairs.annotations import Annotation
     from piqa_cli.schema import Failure
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, split, convert and describe rated edits.")
@@ -33,7 +34,7 @@ ImagesOption = Annotated[
     str | None, typer.Option("--image-dir", metavar="DIR", help="Where the images are, anywhere below.")
 ]
 AnnotationsOption = Annotated[
-    str | None, typer.Option("--annotations", metavar="FILE", help="Boxes, defects and explanations, JSON lines.")
+    str | None, typer.Option("--annotations", metavar="FILE", help="Regions, faults and explanations, JSON lines.")
 ]
 OutputOption = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")
@@ -48,12 +49,12 @@ def validate(
     image_dir: ImagesOption = None,
     annotations: AnnotationsOption = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every image in --image-dir; slow.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if there is a warning.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 also where there is a warning.")] = False,
     form: FormatOption = None,
 ) -> None:
-    """List what is wrong with a label file, its images and its annotations; exit with 3 where it cannot be used.
+    """List what is wrong with a label file, its images and its annotations; exit with 3 where there is an error.
 
-    Warnings cost a row or need somebody to look; notes are put right by itself or harmless.
+    Errors cost a row, an image or an annotation; warnings need somebody to look; notes are put right or harmless.
     """
     if decode and image_dir is None:
         raise UsageError("--decode needs --image-dir")
@@ -61,13 +62,13 @@ def validate(
 
     with progress_bar(run.settings, None, "rows") as advance:
         report = check_labels(labels, image_dir, annotations, decode=decode, advance=advance)
-    if _as_json(form):
-        emit_json(report)
+    if as_json(form):
+        emit_json(asdict(report))
     else:
         show_check(report)
-    found = f"{plural(report.warnings, 'warning')}, {plural(report.notes, 'note')}"
-    run.note(f"{report.usable} of {plural(report.rows, 'row')} can be used; {found}")
-    if strict and report.warnings:
+    counts = (plural(report.errors, "error"), plural(report.warnings, "warning"), plural(report.notes, "note"))
+    run.note(f"{report.usable} of {plural(report.rows, 'row')} can be used; {', '.join(counts)}")
+    if not report.usable or report.errors or (strict and report.warnings):
         raise typer.Exit(INPUT)
 
 
@@ -83,20 +84,20 @@ def stats(
     form: FormatOption = None,
 ) -> None:
     """Count the ratings: marginals, correlations, overall by completion, prompts and edited regions."""
-    from piqa_cli.dataset.annotations import read_annotations
+    check_plots(plots)
     from piqa_cli.dataset.labels import open_labels
-    from piqa_cli.dataset.plots import require_plots, save_plots
+    from piqa_cli.dataset.plots import save_plots
     from piqa_cli.dataset.statistics import describe_ratings
+    from piqa_cli.pairs.columns import ratings_of
 
-    if plots is not None:
-        require_plots()
     file = open_labels(labels)
     _tell_left_out(run, file.left_out)
-    found = describe_ratings(file.labels, None if annotations is None else read_annotations(annotations))
+    found = describe_ratings(file.labels, None if annotations is None else _annotations(run, annotations))
     if plots is not None:
-        run.note(f"drawn: {', '.join(printable(path) for path in save_plots(file.labels, found, plots))}")
-    if _as_json(form):
-        emit_json(found)
+        paths = save_plots(ratings_of(file.labels), found, plots)
+        run.note(f"{plural(len(paths), 'plot')} in {printable(plots)}")
+    if as_json(form):
+        emit_json(asdict(found))
     else:
         show_statistics(found)
 
@@ -128,8 +129,8 @@ def split(
     for part in record.parts:
         if part.rows == 0:
             run.warn(f"{part.name} is empty: there are too few photos for its share")
-    if _as_json(form):
-        emit_json(record)
+    if as_json(form):
+        emit_json(asdict(record))
     else:
         show_split(record)
     run.note(f"{plural(len(parts), 'split')} and split.json in {printable(out)}")
@@ -172,7 +173,7 @@ def convert(
     _tell_left_out(run, left_out)
     if not count:
         raise _nothing_made(source)
-    _write(text, output)
+    write(text, output)
     run.note(f"{plural(count, 'row')} written, {len(left_out)} left out")
 
 
@@ -181,19 +182,20 @@ def convert(
 def describe(
     run: Run, labels: LabelsArgument, annotations: AnnotationsOption = None, output: OutputOption = "-"
 ) -> None:
-    """Write explanation targets: those of --annotations, and by template from ratings, boxes and defects elsewhere."""
-    from piqa_cli.dataset.annotations import annotations_text, read_annotations
+    """Write explanation targets: those of --annotations, and by template from ratings, boxes and faults elsewhere."""
     from piqa_cli.dataset.describe import describe_all
     from piqa_cli.dataset.labels import open_labels
+    from piqa_cli.pairs.annotations import annotation_line
 
     check_target("--output", output, (labels, annotations))
-    known: Sequence[Annotation] = () if annotations is None else read_annotations(annotations)
+    known = [] if annotations is None else _annotations(run, annotations)
     file = open_labels(labels)
     _tell_left_out(run, file.left_out)
     told = describe_all(file.labels, known, seed=run.settings.seed)
-    _write(annotations_text(told), output)
-    written = sum(one.explanation is not None and one.origin == "written" for one in told)
-    made = sum(one.explanation is not None and one.origin == "template" for one in told)
+    folder = "" if output == "-" else os.path.dirname(output)
+    write("".join(annotation_line(one, folder) for one in told), output)
+    written = sum(one.explanation is not None and not one.template for one in told)
+    made = sum(one.explanation is not None and one.template for one in told)
     run.note(f"{plural(len(told), 'annotation')}: {written} explained by people, {made} by template")
     if stray := len(told) - len(file.rows):
         run.warn(f"{plural(stray, 'annotation')} of edits that are not in the label file")
@@ -226,11 +228,11 @@ def mos(
 
     report = report_opinions(read_ratings(ratings), keep_outliers=keep_outliers)
     if output is not None:
-        _write(opinions_text(report.opinions), output)
+        write(opinions_text(report.opinions), output)
     for warning in report.warnings:
         run.warn(warning)
-    if output != "-" and _as_json(form):
-        emit_json({"agreement": report.agreement, "raters": report.raters, "warnings": report.warnings})
+    if output != "-" and as_json(form):
+        emit_json({name: value for name, value in asdict(report).items() if name != "opinions"})
     elif output != "-":
         show_opinions(report)
     rejected = sum(rater.rejected for rater in report.raters)
@@ -239,8 +241,14 @@ def mos(
              f"raters x dimensions {verdict}")  # fmt: skip
 
 
-def _as_json(form: str | None) -> bool:
-    return form == "json" or (form is None and not stdout_is_terminal())
+def _annotations(run: Run, path: str) -> list[Annotation]:
+    """The lines that can be used; the others are told."""
+    from piqa_cli.pairs.annotations import read_annotations
+    from piqa_cli.schema import Failure
+
+    lines = list(read_annotations(path))
+    _tell_left_out(run, [line for line in lines if isinstance(line, Failure)])
+    return [line for line in lines if not isinstance(line, Failure)]
 
 
 def _tell_left_out(run: Run, failures: Sequence[Failure]) -> None:
@@ -308,12 +316,3 @@ def _nothing_made(source: str) -> Exception:
     from piqa_cli.errors import InputError
 
     return InputError("nothing in it can be converted", code="E_LABELS", file=source, hint="see the warnings above")
-
-
-def _write(text: str, output: str) -> None:
-    from piqa_cli.dataset.labels import write_text
-
-    if output == "-":
-        emit(text)
-    else:
-        write_text(output, text)

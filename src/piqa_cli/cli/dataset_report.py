@@ -1,13 +1,11 @@
-"""What `piqa dataset` found, as JSON for a pipe and as tables for a terminal."""
+"""What `piqa dataset` found, as tables for a terminal."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from piqa_cli.cli.streams import emit
 
@@ -20,25 +18,20 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 
 
-def emit_json(value: object) -> None:
-    """Records as JSON; what is not finite is null."""
-    emit(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
-
-
 def show_check(report: CheckReport) -> None:
-    """The kinds of remarks with their numbers and first examples."""
+    """The kinds of remarks with their numbers and meanings, and the first of each kind."""
     from piqa_cli.dataset.checking import KINDS
 
     found = defaultdict[str, list[str]](list)
     for remark in report.remarks:
         where = "" if remark.row is None else f"row {remark.row}: "
         found[remark.kind].append(f"{where}{remark.text}")
-    rows = [
-        (severity, kind, f"{len(found[kind]):,}", meaning, "\n".join(found[kind][:_EXAMPLES]))
-        for kind, (severity, meaning) in KINDS.items()
-        if kind in found
-    ]
-    _table(("severity", "kind", "count", "what", "first of them"), rows, f"{report.rows:,} rows")
+    kinds = [(kind, *KINDS[kind]) for kind in KINDS if kind in found]
+    rows = [(severity, kind, f"{len(found[kind]):,}", meaning) for kind, severity, meaning in kinds]
+    first = [(kind, text) for kind, _, _ in kinds for text in found[kind][:_EXAMPLES]]
+    if rows:
+        _table(("severity", "kind", "count", "what"), rows, f"{report.rows:,} rows", left=4)
+        _table(("kind", "which"), first, f"The first {_EXAMPLES} of each; --format json lists all", left=2)
 
 
 def show_statistics(found: Statistics) -> None:
@@ -51,12 +44,12 @@ def show_statistics(found: Statistics) -> None:
     _table(("dimension", "n", "mean", "sd", "5 %", "25 %", "50 %", "75 %", "95 %"), rows, title)
     levels = [(m.dimension.value, level.level, f"{level.count:,}", f"{100 * level.share:.1f} %")
               for m in found.marginals for level in m.levels]  # fmt: skip
-    _table(("dimension", "level", "n", "share"), levels, "Nearest levels")
+    _table(("dimension", "level", "n", "share"), levels, "Nearest levels", left=2)
     pairs = [
         (c.first.value, c.second.value, f"{c.count:,}", *_numbers(c.srcc, c.plcc, c.done_srcc))
         for c in found.correlations
     ]
-    _table(("dimension", "with", "n", "SRCC", "PLCC", "SRCC, done only"), pairs, "Correlations")
+    _table(("dimension", "with", "n", "SRCC", "PLCC", "SRCC, done only"), pairs, "Correlations", left=2)
     means = [
         (b.level, f"{b.count:,}", *_numbers(b.overall_mean, b.overall_sd, b.harmony_mean, b.naturalness_mean))
         for b in found.by_completion
@@ -67,9 +60,9 @@ def show_statistics(found: Statistics) -> None:
     _table(("missing", "different", "words (median)", "words (most)"), prompts, "Prompts")
     if found.regions is not None:
         r = found.regions
-        counts = (r.annotated, r.with_boxes, r.with_defects, r.explained)
+        counts = (r.annotated, r.with_boxes, r.with_fault, r.explained)
         cells = (*(f"{count:,}" for count in counts), *_numbers(*r.box_area_quartiles))
-        heads = ("annotated", "with boxes", "with defects", "explained", "area 25 %", "area 50 %", "area 75 %")
+        heads = ("annotated", "with boxes", "with fault", "explained", "area 25 %", "area 50 %", "area 75 %")
         _table(heads, [cells], "Annotations")
 
 
@@ -101,32 +94,14 @@ def show_opinions(report: OpinionReport) -> None:
         for r in report.raters
     ]  # fmt: skip
     columns = ("dimension", "rater", "images", "above", "below", "rejected", "SRCC", "PLCC")
-    _table(columns, raters, "Raters, each against the mean of the others")
+    _table(columns, raters, "Raters, each against the mean of the others", left=2)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], title: str, *, left: int = 1) -> None:
+    from piqa_cli.writers.grids import Grid, draw
 
-    from piqa_cli.writers.terminal import visible
-
-    table = Table(*heads, box=box.HORIZONTALS, title=escape(visible(title)), title_justify="left")
-    for row in rows:
-        table.add_row(*("\n".join(escape(visible(line)) for line in cell.split("\n")) for cell in row))
-    Console().print(table)
+    emit(draw(Grid(title, tuple(heads), tuple(map(tuple, rows)), left), "table") + "\n")
 
 
 def _numbers(*values: float | None, places: int = 3) -> tuple[str, ...]:
     return tuple("-" if value is None or math.isnan(value) else f"{value:.{places}f}" for value in values)
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

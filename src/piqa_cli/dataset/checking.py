@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from piqa_cli.dataset.annotations import annotation_key, parse_annotations
-from piqa_cli.dataset.labels import LabelFile, LabelRow, open_labels
+from piqa_cli.dataset.labels import LabelFile, LabelRow, read_label_file
 from piqa_cli.errors import InputError, PiqaError
-from piqa_cli.pairs.epaiqa import RATING_FIELDS, LabelledPair, match_key, read_labels
-from piqa_cli.pairs.folders import list_images
+from piqa_cli.pairs.annotations import read_annotations
+from piqa_cli.pairs.epaiqa import RATING_FIELDS, ImageLibrary, match_key
 from piqa_cli.schema import Failure
 
-Severity = Literal["warning", "note"]
-# kind -> severity, what it means. A warning costs a row or needs somebody to look; a note is put right or harmless.
+Severity = Literal["error", "warning", "note"]
+# kind -> severity, what it means. An error costs a row, an image or an annotation; a warning needs somebody to look;
+# a note is put right or harmless.
 KINDS: dict[str, tuple[Severity, str]] = {
-    "unreadable_row": ("warning", "a name, prompt or rating is missing or out of range; the row is left out"),
-    "duplicate": ("warning", "the edited image was listed before; the row is left out"),
-    "missing_image": ("warning", "an image is not in the folder"),
-    "ambiguous_image": ("warning", "several files in the folder have the image's name"),
-    "unreadable_image": ("warning", "an image cannot be decoded"),
+    "unreadable_row": ("error", "a name, prompt or rating is missing or out of range; the row is left out"),
+    "duplicate": ("error", "the edited image was listed before; the row is left out"),
+    "missing_image": ("error", "an image is not in the folder"),
+    "ambiguous_image": ("error", "several files in the folder have the image's name"),
+    "unreadable_image": ("error", "an image cannot be decoded"),
     "same_file": ("warning", "source and edited image have the same name"),
     "no_prompt": ("warning", "there is no prompt, so that completion cannot be judged"),
     "mangled_prompt": ("warning", "a word was replaced inside other words of the prompt"),
-    "annotation": ("warning", "a line of the annotations cannot be used, or is of no edit in the label file"),
+    "annotation": ("error", "a line of the annotations cannot be used, or is of no edit in the label file"),
     "not_rated": ("note", "a dimension was not rated"),
     "stray_quotes": ("note", "the prompt stands in stray double quotes, which are left out"),
     "older_wording": ("note", "the edited file's name holds another wording than the prompt, which is what was rated"),
@@ -36,7 +37,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One observation; `row` counts from 1 in the label file (or in the annotations), None for none in particular."""
+    """One observation; `row` counts from 1 in the label file, None for none in particular."""
 
     kind: str
     severity: Severity
@@ -46,11 +47,12 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """A label file that can be used, and all remarks on it."""
+    """What a label file holds, and all remarks on it. It can be used where there is a usable row."""
 
     rows: int
     usable: int
     sources: int
+    errors: int
     warnings: int
     notes: int
     remarks: tuple[Remark, ...]
@@ -69,14 +71,14 @@ def check_labels(
     Args:
         path: the label file.
         image_dir: where its images are, anywhere below.
-        annotations: boxes and explanations.
+        annotations: regions, faults and explanations.
         decode: decode every image; slow.
         advance: called after each row's images.
 
     Raises:
-        InputError: one of the files or the folder cannot be read, or no row can be used.
+        InputError: one of the files or the folder cannot be read.
     """
-    file = open_labels(path)
+    file = read_label_file(path)
     remarks = [_left_out(failure) for failure in file.left_out]
     for row in file.rows:
         remarks += _row_remarks(row)
@@ -84,13 +86,15 @@ def check_labels(
         remarks += _image_remarks(file, image_dir, decode, advance)
     if annotations is not None:
         remarks += _annotation_remarks(file, annotations)
+    count = Counter(remark.severity for remark in remarks)
     remarks.sort(key=lambda remark: (remark.row is None, remark.row or 0))
     return CheckReport(
         rows=len(file.rows) + len(file.left_out),
         usable=len(file.rows),
         sources=len({match_key(label.source_name) for label in file.labels}),
-        warnings=sum(remark.severity == "warning" for remark in remarks),
-        notes=sum(remark.severity == "note" for remark in remarks),
+        errors=count["error"],
+        warnings=count["warning"],
+        notes=count["note"],
         remarks=tuple(remarks),
     )
 
@@ -162,37 +166,45 @@ _TO_SPACE = _Spaces()
 
 
 def _image_remarks(file: LabelFile, folder: str, decode: bool, advance: Callable[[], None]) -> Iterator[Remark]:
+    library = ImageLibrary(folder)
     used = set[str]()
-    usable = {row.number for row in file.rows}
-    for number, item in enumerate(read_labels(file.path, folder), 1):
-        if isinstance(item, LabelledPair):
-            paths = (item.pair.source, item.pair.edited)
-            used.update(paths)
-            yield from _undecodable(paths, number) if decode else ()
-        elif number in usable:
-            kind = "ambiguous_image" if item.error.code == "E_DUPLICATE" else "missing_image"
-            yield _remark(kind, number, f"{item.error.file}: {item.error.message}")
+    for row in file.rows:
+        for name, role in ((row.label.source_name, "source"), (row.label.edited_name, "edit")):
+            try:
+                path = library.find(name, role)
+            except InputError as error:
+                kind = "ambiguous_image" if error.code == "E_DUPLICATE" else "missing_image"
+                yield _remark(kind, row.number, f"{name!r}: {error.message}")
+                continue
+            if decode and path not in used:
+                yield from _undecodable(path, row.number)
+            used.add(path)
         advance()
-    others = [image.relative for image in list_images(folder).images if image.path not in used]
+    others = [image.relative for image in library.images if image.path not in used]
     if others:
         shown = ", ".join(repr(name) for name in others[:3])
         yield _remark("unlabelled_image", None, f"{len(others)} files: {shown}{' ...' if len(others) > 3 else ''}")
 
 
-def _undecodable(paths: Sequence[str], number: int) -> Iterator[Remark]:
+def _undecodable(path: str, number: int) -> Iterator[Remark]:
     from piqa_cli.images import load_image
 
-    for path in paths:
-        try:
-            load_image(path)
-        except PiqaError as error:
-            yield _remark("unreadable_image", number, f"{path}: {error.message}")
+    try:
+        load_image(path)
+    except PiqaError as error:
+        yield _remark("unreadable_image", number, f"{path}: {error.message}")
 
 
 def _annotation_remarks(file: LabelFile, path: str) -> Iterator[Remark]:
-    known = {annotation_key(label.edited_name) for label in file.labels}
-    for item in parse_annotations(path):
-        if isinstance(item, InputError):
-            yield _remark("annotation", None, f"{item.message}: {item.found}")
-        elif annotation_key(item.edited) not in known:
-            yield _remark("annotation", None, f"no edit in the label file is called {item.edited!r}")
+    known = {match_key(label.edited_name) for label in file.labels}
+    seen = set[str]()
+    for item in read_annotations(path):
+        if isinstance(item, Failure):
+            yield _remark("annotation", None, f"{item.id}: {item.error.found}")
+            continue
+        key = match_key(item.edited_name)
+        if key in seen:
+            yield _remark("annotation", None, f"{item.edited_name!r} is annotated twice")
+        elif key not in known:
+            yield _remark("annotation", None, f"no edit in the label file is called {item.edited_name!r}")
+        seen.add(key)

@@ -19,7 +19,7 @@ from piqa_cli.dataset.labels import LabelFile, label_object
 from piqa_cli.dataset.ratings import OPINION_COLUMNS, Opinion
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
-from piqa_cli.pairs.epaiqa import RATING_FIELDS, Label, label_rows, match_key, read_labels
+from piqa_cli.pairs.epaiqa import RATING_FIELDS, Label, label_rows, match_key, pair_labels
 from piqa_cli.pairs.manifest import read_manifest_rows
 from piqa_cli.pairs.rows import Row
 from piqa_cli.schema import Dimension, Failure, Pair
@@ -78,10 +78,7 @@ def manifest_rows(file: LabelFile, image_dir: str | None, base: str) -> tuple[li
         ]
         return rows, []
     found, missing = list[ManifestRow](), list[Failure]()
-    usable = {row.number for row in file.rows}
-    for number, item in enumerate(read_labels(file.path, image_dir), 1):
-        if number not in usable:
-            continue
+    for item in pair_labels(file.labels, image_dir):
         if isinstance(item, Failure):
             missing.append(item)
             continue

@@ -1,6 +1,6 @@
-"""Explanation targets by template, where none were written: the ratings, boxes and noted defects in sentences.
+"""Explanation targets by template, where none were written: the ratings, boxes and main fault in sentences.
 
-Every statement is a level word of a rating, the place of a box or a noted defect, so a target never says more than
+Every statement is a level word of a rating, the place of a box or the noted fault, so a target never says more than
 people did. Each sentence has several wordings; the edited image's name and a seed choose, so that a model that learns
 from them does not learn one text. Numbers are left to the scores.
 """
@@ -8,11 +8,13 @@ from them does not learn one text. Numbers are left to the scores.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
-from piqa_cli.dataset.annotations import Annotation, annotation_key
-from piqa_cli.pairs.epaiqa import Label
+from piqa_cli.compact.explain import FAULT_NAMES
+from piqa_cli.pairs.annotations import Annotation, by_edited_image
+from piqa_cli.pairs.epaiqa import Label, match_key
 from piqa_cli.regions import locate
 from piqa_cli.schema import SCALES, Box, Dimension
 
@@ -37,6 +39,7 @@ _NATURALNESS: Final = {
     "good": ("looks real", "looks natural"),
     "excellent": ("looks entirely real", "looks entirely natural"),
 }
+_FAULT: Final = ("The main fault is {}.", "Its main fault is {}.")
 _OVERALL: Final = ("Overall quality is rated {}", "On the whole the edit is rated {}")
 _LIMITS: Final = {
     Dimension.HARMONY: ("its harmony with the surroundings", "how it fits its surroundings"),
@@ -48,20 +51,23 @@ _GOOD = 3.5  # from here up a 1..5 score is "good"
 def describe_all(labels: Sequence[Label], annotations: Sequence[Annotation], *, seed: int = 0) -> list[Annotation]:
     """One annotation a label, in their order, each with an explanation: the written one, else the template's.
 
-    Labels without any rating, box or defect keep a null explanation. Annotations without a label come last, unchanged.
+    A label without rating, box and fault has no explanation. Annotations without a label come last, unchanged.
 
     Args:
         labels: rated edits.
         annotations: what is known of some of them.
         seed: other wordings for another seed.
+
+    Raises:
+        InputError: two annotations name one image (E_DUPLICATE).
     """
-    known = {annotation_key(one.edited): one for one in annotations}
+    known = by_edited_image(annotations)
     told = []
     for label in labels:
-        annotation = known.pop(annotation_key(label.edited_name), None) or Annotation(edited=label.edited_name)
-        if annotation.explanation is None or annotation.origin == "template":
+        annotation = known.pop(match_key(label.edited_name), None) or Annotation(label.edited_name)
+        if annotation.explanation is None or annotation.template:
             text = describe(label, annotation, seed=seed) or None
-            annotation = annotation.model_copy(update={"explanation": text, "origin": "template"})
+            annotation = replace(annotation, explanation=text, template=True)
         told.append(annotation)
     return [*told, *known.values()]
 
@@ -71,17 +77,17 @@ def describe(label: Label, annotation: Annotation, *, seed: int = 0) -> str:
 
     Args:
         label: the ratings.
-        annotation: boxes and defects of the same edited image.
+        annotation: boxes and fault of the same edited image.
         seed: as above.
     """
     choose = _Choice(f"{seed}\0{label.edited_name}")
-    levels = {dimension: SCALES[dimension].level(value) for dimension, value in label.ratings if dimension in SCALES}
+    levels = {dimension: SCALES[dimension].level(value) for dimension, value in label.ratings}
     completion = levels.get(Dimension.COMPLETION)
     sentences = [
         _where(annotation, choose),
         choose(_COMPLETION[completion]) if completion else "",
         _region(levels.get(Dimension.HARMONY), levels.get(Dimension.NATURALNESS), choose),
-        _defects(annotation.defects),
+        _fault(annotation.fault_kind, choose),
         _overall(label, levels.get(Dimension.OVERALL), choose),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -122,9 +128,11 @@ def _region(harmony: str | None, naturalness: str | None, choose: _Choice) -> st
     return f"The edited part {(' but ' if apart else ' and ').join(clauses)}."
 
 
-def _defects(defects: Sequence[str]) -> str:
-    noted = [" ".join(defect.split()).rstrip(".") for defect in defects if defect.strip()]
-    return f"Visible defects: {'; '.join(noted)}." if noted else ""
+def _fault(kind: str | None, choose: _Choice) -> str:
+    if kind is None:
+        return ""
+    _, words = FAULT_NAMES.get(kind, (None, kind.replace("_", " ").rstrip(".")))
+    return choose(_FAULT).format(words)
 
 
 def _overall(label: Label, level: str | None, choose: _Choice) -> str:

@@ -1,68 +1,49 @@
-"""Statistics as pictures. matplotlib is an optional extra, and nothing but this module imports it."""
+"""Statistics as pictures; needs the extra `plots`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from piqa_cli.dataset.statistics import RATED, Statistics, ratings_of
-from piqa_cli.errors import OutputError, UsageError
-from piqa_cli.pairs.epaiqa import Label
+from piqa_cli.dataset.statistics import Statistics
+from piqa_cli.pairs.columns import DIMENSIONS, Ratings
 from piqa_cli.schema import SCALES, Dimension, Scale
+from piqa_cli.writers.plots import canvas, save_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLOTS = ("ratings.png", "correlations.png", "overall_by_completion.png")
-_BLUE, _GREY = "#3b6ea5", "#9aa5b1"
-_DOTS = 150  # per inch
+_BLUE, _GREY, _RED = "#3b6ea5", "#9aa5b1", "#a53b3b"
 
 
-def require_plots() -> None:
-    """Refuses plots where matplotlib is not installed.
+def save_plots(ratings: Ratings, statistics: Statistics, folder: str) -> tuple[str, ...]:
+    """Draws histograms of the ratings, their correlations and overall by completion; gives the paths.
 
-    Raises:
-        UsageError: as said.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "--plots needs matplotlib, which is not installed", hint="pip install 'piqa-cli[plots]'"
-        ) from error
-
-
-def save_plots(labels: Sequence[Label], statistics: Statistics, folder: str) -> list[str]:
-    """Draws the files of `PLOTS` into a folder, which is made if need be; gives their paths.
+    Args:
+        ratings: of all edits.
+        statistics: of the same edits.
+        folder: made if it is not there; files of the same names are overwritten.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: a file cannot be written.
+        ImportError: matplotlib is not installed.
     """
-    drawn: tuple[Callable[[], Figure], ...] = (
-        lambda: _ratings(labels),
-        lambda: _correlations(statistics),
-        lambda: _by_completion(labels),
-    )
-    paths = [os.path.join(folder, name) for name in PLOTS]
-    try:
-        os.makedirs(folder, exist_ok=True)
-        for draw, path in zip(drawn, paths, strict=True):
-            draw().savefig(path, dpi=_DOTS)
-    except OSError as error:
-        raise OutputError(f"the plots cannot be written: {error.strerror}", file=folder) from error
-    return paths
+    return save_figures(_figures(ratings, statistics), folder)
 
 
-def _ratings(labels: Sequence[Label]) -> Figure:
+def _figures(ratings: Ratings, statistics: Statistics) -> Iterator[tuple[str, Figure]]:
+    yield "ratings", _histograms(ratings)
+    yield "correlations", _correlations(statistics)
+    yield "overall_by_completion", _by_completion(ratings)
+
+
+def _histograms(ratings: Ratings) -> Figure:
     """A histogram a dimension, with the mean."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    for axes, dimension in zip(figure.subplots(2, 2).flat, RATED, strict=True):
-        values, scale = ratings_of(labels, dimension), SCALES[dimension]
+    figure, panels = canvas(2, 2, height=3)
+    for axes, dimension in zip(panels, DIMENSIONS, strict=True):
+        values, scale = ratings.of(dimension), SCALES[dimension]
         values = values[~np.isnan(values)]
         axes.hist(values, bins=_edges(scale), color=_BLUE)
         if values.size:
@@ -74,18 +55,15 @@ def _ratings(labels: Sequence[Label]) -> Figure:
 
 def _correlations(statistics: Statistics) -> Figure:
     """Spearman's correlations as a matrix."""
-    from matplotlib.figure import Figure
-
-    matrix = np.eye(len(RATED))
+    matrix = np.eye(len(DIMENSIONS))
     for one in statistics.correlations:
-        i, j = RATED.index(one.first), RATED.index(one.second)
+        i, j = DIMENSIONS.index(one.first), DIMENSIONS.index(one.second)
         matrix[i, j] = matrix[j, i] = one.srcc
-    figure = Figure(figsize=(6.5, 5.5), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = canvas(1, 1, height=5.5, width=6.5)
     picture = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
-    names = [dimension.value.replace("_", "\n") for dimension in RATED]
-    axes.set_xticks(range(len(RATED)), names)
-    axes.set_yticks(range(len(RATED)), names)
+    names = [dimension.value.replace("_", "\n") for dimension in DIMENSIONS]
+    axes.set_xticks(range(len(DIMENSIONS)), names)
+    axes.set_yticks(range(len(DIMENSIONS)), names)
     for (i, j), value in np.ndenumerate(matrix):
         text = "-" if np.isnan(value) else f"{value:.3f}"
         axes.text(j, i, text, ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
@@ -94,21 +72,18 @@ def _correlations(statistics: Statistics) -> Figure:
     return figure
 
 
-def _by_completion(labels: Sequence[Label]) -> Figure:
+def _by_completion(ratings: Ratings) -> Figure:
     """Overall at each completion level, stacked: how far completion decides it."""
-    from matplotlib.figure import Figure
-
-    overall, completion = ratings_of(labels, Dimension.OVERALL), ratings_of(labels, Dimension.COMPLETION)
+    overall, completion = ratings.of(Dimension.OVERALL), ratings.of(Dimension.COMPLETION)
     scale, range_ = SCALES[Dimension.COMPLETION], SCALES[Dimension.OVERALL]
     known = ~(np.isnan(overall) | np.isnan(completion))
     levels = np.array([scale.level(value) for value in completion[known].tolist()], object)
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = canvas(1, 1, width=7)
     parts = [overall[known][levels == word] for word in scale.levels]
     axes.hist(
         parts, bins=_edges(range_), stacked=True,
         label=[f"{word} (n = {len(part)})" for word, part in zip(scale.levels, parts, strict=True)],
-        color=["#a53b3b", _GREY, _BLUE],
+        color=[_RED, _GREY, _BLUE],
     )  # fmt: skip
     axes.set(title="overall, by completion", xlabel="overall", ylabel="edits", xlim=(range_.low, range_.high))
     axes.legend()

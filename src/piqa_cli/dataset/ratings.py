@@ -96,9 +96,8 @@ def read_ratings(path: str) -> list[Rating]:
             )
         ratings.append(Rating(rater, image, dimension, _value(text, dimension, row, path)))
     if not ratings:
-        raise InputError(
-            "the table holds no rating", code="E_LABELS", file=path, expected="one value a row", found="none"
-        )
+        message = "the table holds no rating"
+        raise InputError(message, code="E_LABELS", file=path, expected="one value a row", found="none")
     return ratings
 
 
@@ -147,7 +146,7 @@ def mean_opinions(matrix: RatingMatrix) -> list[Opinion]:
 def opinions_text(opinions: Iterable[Opinion]) -> str:
     """As CSV with `OPINION_COLUMNS`; what is not known is an empty cell."""
     rows = (
-        (o.image, o.dimension.value, _cell(o.mean), _cell(o.sd), str(o.raters), _cell(o.low), _cell(o.high))
+        (o.image, o.dimension.value, *map(_known, (o.mean, o.sd)), o.raters, *map(_known, (o.low, o.high)))
         for o in opinions
     )
     return table_text(OPINION_COLUMNS, rows)
@@ -184,5 +183,5 @@ def _value(text: str, dimension: Dimension, row: TableRow, path: str) -> float:
     return value
 
 
-def _cell(value: float) -> str:
-    return repr(value) if math.isfinite(value) else ""
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -13,13 +13,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
-from piqa_cli.dataset.labels import LabelFile, LabelRow, labels_text, sha256_of, write_text
+from piqa_cli.dataset.labels import LabelFile, LabelRow, labels_text
 from piqa_cli.errors import OutputError, UsageError
-from piqa_cli.pairs.epaiqa import match_key
+from piqa_cli.pairs.epaiqa import match_key, photo_digest
 from piqa_cli.schema import SCALES, Dimension
+from piqa_cli.writers.sink import write_text
 
 RECORD_NAME = "split.json"
 QUINTILES = 5
@@ -84,7 +86,7 @@ def split_rows(rows: Sequence[LabelRow], parts: Sequence[Part], seed: int) -> li
     """The rows of each part, in file order. Shares are those of the rows, as far as photos of several edits allow."""
     photos = _photos(rows)
     strata = _strata(photos)
-    order = sorted(photos, key=lambda photo: (strata[photo], _digest(seed, photo), photo))
+    order = sorted(photos, key=lambda photo: (strata[photo], photo_digest(photo, seed), photo))
     taken = [0] * len(parts)
     place = dict[str, int]()
     for photo in order:
@@ -106,7 +108,7 @@ def write_splits(file: LabelFile, parts: Sequence[Part], out: str, seed: int, *,
     paths = [os.path.join(out, f"{part.name}.json") for part in parts]
     record_path = os.path.join(out, RECORD_NAME)
     _spare(file.path, [*paths, record_path], overwrite=overwrite)
-    digest = sha256_of(file.path)
+    digest = sha256(Path(file.path).read_bytes()).hexdigest()
     divided = split_rows(file.rows, parts, seed)
     try:
         os.makedirs(out, exist_ok=True)
@@ -114,8 +116,9 @@ def write_splits(file: LabelFile, parts: Sequence[Part], out: str, seed: int, *,
         raise OutputError(f"the folder cannot be made: {error.strerror}", file=out) from error
     counts = []
     for part, rows, path in zip(parts, divided, paths, strict=True):
-        write_text(path, labels_text(row.written for row in rows))
-        counts.append(_count(part, rows, path))
+        text = labels_text(row.written for row in rows)
+        write_text(path, text)
+        counts.append(_count(part, rows, os.path.basename(path), text))
     strata = len(set(_strata(_photos(file.rows)).values()))
     name = os.path.basename(file.path)
     record = SplitRecord(name, digest, seed, _METHOD, len(file.rows), len(file.left_out), strata, tuple(counts))
@@ -163,16 +166,12 @@ def _mean(rows: Sequence[LabelRow], dimension: Dimension) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _digest(seed: int, photo: str) -> bytes:
-    return sha256(f"{seed}\0{photo}".encode("utf-8", "surrogatepass")).digest()
-
-
-def _count(part: Part, rows: Sequence[LabelRow], path: str) -> PartCount:
+def _count(part: Part, rows: Sequence[LabelRow], file: str, text: str) -> PartCount:
     return PartCount(
         name=part.name,
         share=part.share,
-        file=os.path.basename(path),
-        sha256=sha256_of(path),
+        file=file,
+        sha256=sha256(text.encode()).hexdigest(),
         rows=len(rows),
         sources=len({_photo(row) for row in rows}),
         overall_mean=_mean(rows, Dimension.OVERALL),

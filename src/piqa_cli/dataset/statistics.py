@@ -6,17 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from piqa_cli.dataset.annotations import Annotation
 from piqa_cli.metrics import plcc, srcc
-from piqa_cli.pairs.epaiqa import RATING_FIELDS, Label, match_key
+from piqa_cli.pairs.annotations import Annotation
+from piqa_cli.pairs.columns import DIMENSIONS, Array, Ratings, ratings_of
+from piqa_cli.pairs.epaiqa import Label, match_key
 from piqa_cli.schema import SCALES, Dimension
 
 PERCENTILES = (5, 25, 50, 75, 95)
-RATED = tuple(RATING_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,14 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Annotated edits: how many have boxes, defects, a written explanation; quartiles of a box's share of the area."""
+    """Annotated edits: how many have boxes, a main fault, an explanation by a person; a box's share of the area.
+
+    `box_area_quartiles` are over the boxes of pictures whose size is told.
+    """
 
     annotated: int
     with_boxes: int
-    with_defects: int
+    with_fault: int
     explained: int
     box_area_quartiles: tuple[float, float, float]
 
@@ -102,30 +105,23 @@ class Statistics:
     regions: Regions | None
 
 
-def ratings_of(labels: Sequence[Label], dimension: Dimension) -> NDArray[np.float64]:
-    """The values of one dimension, NaN where it was not rated."""
-    values = [label.rating(dimension) for label in labels]
-    return np.array([math.nan if value is None else value for value in values], np.float64)
-
-
 def describe_ratings(labels: Sequence[Label], annotations: Sequence[Annotation] | None = None) -> Statistics:
     """The statistics of the labels, at least one; of regions too where there are annotations."""
-    columns = {dimension: ratings_of(labels, dimension) for dimension in RATED}
-    pairs = [(first, second) for index, first in enumerate(RATED) for second in RATED[index + 1 :]]
+    ratings = ratings_of(labels)
     edits = Counter(match_key(label.source_name) for label in labels)
     return Statistics(
         edits=len(labels),
         sources=len(edits),
         most_edits_of_a_source=max(edits.values()),
-        marginals=tuple(_marginal(dimension, column) for dimension, column in columns.items()),
-        correlations=tuple(_correlation(columns, *pair) for pair in pairs),
-        by_completion=tuple(_by_completion(columns)),
+        marginals=tuple(_marginal(dimension, ratings.of(dimension)) for dimension in DIMENSIONS),
+        correlations=tuple(_correlation(ratings, *pair) for pair in combinations(DIMENSIONS, 2)),
+        by_completion=tuple(_by_completion(ratings)),
         prompts=_prompts(labels),
         regions=None if annotations is None else _regions(annotations),
     )
 
 
-def _marginal(dimension: Dimension, column: NDArray[np.float64]) -> Marginal:
+def _marginal(dimension: Dimension, column: Array) -> Marginal:
     values, scale = column[~np.isnan(column)], SCALES[dimension]
     counts = Counter(scale.level(value) for value in values.tolist())
     percentiles = np.percentile(values, PERCENTILES) if values.size else np.full(len(PERCENTILES), math.nan)
@@ -141,10 +137,10 @@ def _marginal(dimension: Dimension, column: NDArray[np.float64]) -> Marginal:
     )
 
 
-def _correlation(columns: dict[Dimension, NDArray[np.float64]], first: Dimension, second: Dimension) -> Correlation:
-    a, b = columns[first], columns[second]
+def _correlation(ratings: Ratings, first: Dimension, second: Dimension) -> Correlation:
+    a, b = ratings.of(first), ratings.of(second)
     both = ~(np.isnan(a) | np.isnan(b))
-    done = both & (columns[Dimension.COMPLETION] == SCALES[Dimension.COMPLETION].high)
+    done = both & ratings.completed
     return Correlation(
         first=first,
         second=second,
@@ -156,14 +152,14 @@ def _correlation(columns: dict[Dimension, NDArray[np.float64]], first: Dimension
     )
 
 
-def _by_completion(columns: dict[Dimension, NDArray[np.float64]]) -> list[ByCompletion]:
+def _by_completion(ratings: Ratings) -> list[ByCompletion]:
     scale, rows = SCALES[Dimension.COMPLETION], []
-    levels = np.array(["" if math.isnan(v) else scale.level(v) for v in columns[Dimension.COMPLETION].tolist()])
+    levels = np.array(["" if math.isnan(v) else scale.level(v) for v in ratings.of(Dimension.COMPLETION).tolist()])
     for level in scale.levels:
         here = levels == level
         overall, harmony, naturalness = (
             column[here & ~np.isnan(column)]
-            for column in (columns[d] for d in (Dimension.OVERALL, Dimension.HARMONY, Dimension.NATURALNESS))
+            for column in map(ratings.of, (Dimension.OVERALL, Dimension.HARMONY, Dimension.NATURALNESS))
         )
         rows.append(
             ByCompletion(level, int(here.sum()), _mean(overall), _sd(overall), _mean(harmony), _mean(naturalness))
@@ -187,21 +183,21 @@ def _regions(annotations: Sequence[Annotation]) -> Regions:
         (x1 - x0) * (y1 - y0) / (one.size[0] * one.size[1])
         for one in annotations
         if one.size is not None
-        for x0, y0, x1, y1 in one.boxes
+        for x0, y0, x1, y1 in one.boxes or ()
     ]
     low, middle, high = np.percentile(shares, (25, 50, 75)).tolist() if shares else (math.nan,) * 3
     return Regions(
         annotated=len(annotations),
         with_boxes=sum(bool(one.boxes) for one in annotations),
-        with_defects=sum(bool(one.defects) for one in annotations),
-        explained=sum(one.explanation is not None and one.origin == "written" for one in annotations),
+        with_fault=sum(one.fault is not None for one in annotations),
+        explained=sum(one.explanation is not None and not one.template for one in annotations),
         box_area_quartiles=(low, middle, high),
     )
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Array) -> float:
     return float(values.mean()) if values.size else math.nan
 
 
-def _sd(values: NDArray[np.float64]) -> float:
+def _sd(values: Array) -> float:
     return float(values.std(ddof=1)) if values.size > 1 else math.nan

@@ -8,17 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from piqa_cli.errors import InputError
-
-_DELIMITERS = ",;\t"
-_FORMULA_STARTS = ("=", "+", "-", "@")
-_MOST = 10_000_000  # rows: a table is held in memory
+from piqa_cli.pairs.rows import csv_cells, read_lines
+from piqa_cli.writers.columns import FORMULA_STARTS
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """The cells of one row without surrounding space, in the order of the columns that were asked for."""
 
-    number: int  # of the line that ends it, counted from 1
+    number: int  # of its first line, counted from 1
     cells: tuple[str, ...]
 
 
@@ -32,25 +30,28 @@ def read_table(path: str, columns: Sequence[str]) -> list[TableRow]:
     Raises:
         InputError: it cannot be read, a column is missing or named twice, or a line does not fit (E_LABELS).
     """
-    expected = f"CSV with a header that names {', '.join(columns)}"
+
+    def refuse(found: str, hint: str, code: str = "E_LABELS") -> InputError:
+        expected = f"CSV with a header that names {', '.join(columns)}"
+        return InputError("the table cannot be read", code=code, file=path, expected=expected, found=found, hint=hint)
+
+    rows: list[TableRow] = []
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            delimiter, places = _places(header, columns, path, expected)
-            width = len(next(csv.reader([header], delimiter=delimiter, skipinitialspace=True)))
-            return _fitting(file, delimiter, places, width, path)
+        with open(path, "rb") as file:
+            for row in csv_cells(read_lines(file, refuse), columns, columns, refuse):
+                if row.texts is None:
+                    raise cell_error(path, row.number, "a row of CSV", row.found, row.hint)
+                missing = [column for column in columns if column not in row.texts]
+                if missing:
+                    raise cell_error(path, row.number, f"a cell for {missing[0]}", f"{len(row.texts)} cells")
+                rows.append(TableRow(row.number, tuple(_unguard(row.texts[column].strip()) for column in columns)))
     except OSError as error:
         found = (error.strerror or type(error).__name__).lower()
         codes = {FileNotFoundError: "E_NOT_FOUND", PermissionError: "E_PERMISSION"}
-        code = codes.get(type(error), "E_LABELS")
-        raise InputError(
-            "the table cannot be read", code=code, file=path, expected=expected, found=found, hint="check the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise _refused(path, expected, "text that is not UTF-8", "save it as UTF-8") from error
-    except csv.Error as error:
-        hint = 'put cells that hold commas, quotes or line ends in "quotes" and double the quotes inside'
-        raise _refused(path, expected, f"not readable as CSV: {error}", hint) from error
+        raise refuse(found, "check the path", codes.get(type(error), "E_LABELS")) from error
+    if not rows:
+        raise refuse("no row under it", "give one value a row")
+    return rows
 
 
 def cell_error(
@@ -61,63 +62,21 @@ def cell_error(
     return InputError(message, code="E_LABELS", file=path, expected=expected, found=found, hint=hint)
 
 
-def table_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """CSV as `read_table` reads it. A text that a spreadsheet would run as a formula begins with an apostrophe."""
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+    """CSV as `read_table` reads it; None is an empty cell.
+
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_guard(cell) for cell in row] for row in rows)
+    writer.writerows([_guard(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return text.getvalue()
 
 
-def _places(header: str, columns: Sequence[str], path: str, expected: str) -> tuple[str, list[int]]:
-    """The delimiter, and where each column stands."""
-    if not header.strip():
-        raise _refused(path, expected, "an empty file" if not header else "an empty first line")
-    for delimiter in _DELIMITERS:
-        names = [
-            name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
-        ]
-        if set(columns) <= set(names):
-            twice = [name for name in columns if names.count(name) > 1]
-            if twice:
-                raise _refused(path, expected, f"two columns named {twice[0]}", "name each column once")
-            return delimiter, [names.index(name) for name in columns]
-    raise _refused(path, expected, f"first line {header.strip()[:120]!r}")
-
-
-def _fitting(lines: Iterable[str], delimiter: str, places: Sequence[int], width: int, path: str) -> list[TableRow]:
-    fitting: list[TableRow] = []
-    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    for cells in rows:
-        number = rows.line_num + 1  # the header's line was taken before
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != width:
-            raise cell_error(
-                path, number, f"{width} cells", f"{len(cells)}", "a cell that holds the delimiter is quoted"
-            )
-        if len(fitting) == _MOST:
-            raise cell_error(path, number, f"at most {_MOST} rows", "more", "divide the table")
-        fitting.append(TableRow(number, tuple(_unguard(cells[place].strip()) for place in places)))
-    return fitting
-
-
 def _guard(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) and not _is_number(cell) else cell
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def _unguard(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA_STARTS) else cell
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _refused(path: str, expected: str, found: str, hint: str = "name the columns in the first line") -> InputError:
-    return InputError("the table cannot be read", code="E_LABELS", file=path, expected=expected, found=found, hint=hint)
+    return cell[1:] if cell.startswith(tuple(f"'{start}" for start in FORMULA_STARTS)) else cell

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
-from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, read_lines, row_error
+from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, not_a_manifest, read_lines, row_error
 from piqa_cli.schema import Failure, Pair
 
 
@@ -68,7 +68,7 @@ def read_stream(stream: BinaryIO, root: str | None = None) -> Iterator[Pair | Fa
 
 
 def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[tuple[Row, Pair | Failure]]:
-    lines = read_lines(stream, name)
+    lines = read_lines(stream, not_a_manifest(name))
     if suffix not in {".csv", ".jsonl", ".ndjson"}:
         first = next((line for line in lines if line.text is None or line.text.strip()), None)
         if first is None:
