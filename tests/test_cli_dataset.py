@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from conftest import RunPiqa
+from piqa_cli.cli.files import check_plots
+from piqa_cli.errors import UsageError
 from test_epaiqa import row
 
 RATINGS = "rater,image,dimension,value\n" + "".join(
@@ -87,6 +89,16 @@ def test_stats_draw_plots(piqa: RunPiqa, labels: Path, tmp_path: Path) -> None:
     done = piqa("dataset", "stats", labels, "--plots", tmp_path / "plots")
     assert done.status == 0, done.err
     assert len(list((tmp_path / "plots").glob("*.png"))) == 3
+
+
+def test_plots_without_the_extra_are_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("piqa_cli.cli.files.find_spec", lambda name: None)
+    check_plots(None)
+    with pytest.raises(UsageError, match="needs matplotlib") as error:
+        check_plots(str(tmp_path))
+    assert error.value.hint == "pip install 'piqa-cli[plots]'"
 
 
 def test_split_writes_once_and_again_only_if_told(piqa: RunPiqa, labels: Path, tmp_path: Path) -> None:

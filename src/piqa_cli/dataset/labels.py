@@ -46,7 +46,7 @@ def open_labels(path: str) -> LabelFile:
     file = read_label_file(path)
     if not file.rows:
         count = len(file.left_out)
-        found = f"{count} rows, none of which can be used" if count else "an empty list"
+        found = f"no usable row among {count}" if count else "an empty list"
         hint = "`piqa dataset validate` lists what is wrong with each row" if count else "check the path"
         message = "the label file has no row that can be used"
         raise InputError(message, code="E_LABELS", file=path, expected="rated edits", found=found, hint=hint)
