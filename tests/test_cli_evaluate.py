@@ -272,8 +272,8 @@ def test_plots_are_drawn_under_safe_names(
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "p" / "q").iterdir())
     (tmp_path / "file").touch()
     blocked = piqa("evaluate", results, "--labels", labels, "--plots", tmp_path / "file", *FAST)
-    assert blocked.status == 1
-    assert "E_OUTPUT" in blocked.err
+    assert blocked.status == 2
+    assert "expected a folder" in blocked.err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 import piqa_cli
 from benchmarks import data_licences
 from piqa_cli.cli.app import app
-from piqa_cli.compact.explain import _FAULTS
+from piqa_cli.compact.explain import FAULT_NAMES
 from piqa_cli.compact.findings import ROWS
 from piqa_cli.regions import decode_heat, encode_heat, encode_mask
 from piqa_cli.schema import SCALES, Outcome
@@ -116,9 +116,9 @@ def test_the_decoder_on_the_page_reads_our_heat_maps() -> None:
     np.testing.assert_allclose(names["decode_heat"](list(heat.size), heat.values), decode_heat(heat), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", _FAULTS)
+@pytest.mark.parametrize("kind", FAULT_NAMES)
 def test_every_kind_of_fault_is_explained_in_the_words_of_the_explanation(kind: str) -> None:
-    assert re.search(rf"\| `{kind}` \| {_FAULTS[kind][1]}\b", SCHEMA_PAGE)
+    assert re.search(rf"\| `{kind}` \| {FAULT_NAMES[kind][1]}\b", SCHEMA_PAGE)
 
 
 def test_the_picture_of_the_levels_is_the_order_that_the_import_test_holds() -> None:

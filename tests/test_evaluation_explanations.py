@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from piqa_cli.compact.explain import _FAULTS
+from piqa_cli.compact.explain import FAULT_NAMES
 from piqa_cli.errors import InputError
 from piqa_cli.evaluation.explanations import FAULT_WORDS, check, faults_named, place_named
 from piqa_cli.evaluation.explanations import summarise as summarise_explanations
@@ -116,8 +116,8 @@ def test_means_leave_out_what_is_unknown_and_are_undefined_over_nothing() -> Non
 
 
 def test_every_fault_of_the_records_has_words_and_its_own_phrase_means_only_it() -> None:
-    assert list(FAULT_WORDS) == list(_FAULTS)
-    for kind, (_, words) in _FAULTS.items():
+    assert list(FAULT_WORDS) == list(FAULT_NAMES)
+    for kind, (_, words) in FAULT_NAMES.items():
         assert faults_named(f"Harmony is rated poor; the main fault is {words} (severe): x.") == (kind,)
         assert faults_named(f"The learned judge names {words} (slight) as the main fault.")[0] == kind
 
@@ -217,7 +217,7 @@ def test_annotations_are_read_line_by_line_and_bad_lines_do_not_stop_the_others(
     path.write_text("\n".join(map(json.dumps, rows)) + '\n\n{"edited_img_name": "torn', "utf-8")
     first, second, *bad = read_annotations(str(path))
     assert first == Annotation("a.png", ((0, 1, 2, 3),), str(tmp_path / "m/a.png"), "seam", None)
-    assert second == Annotation("b.png", (), RunLengthMask(size=(2, 2), counts="04"), None, "x")
+    assert second == Annotation("b.png", (), RunLengthMask(size=(2, 2), counts="04"), None, "x", (2, 2))
     assert len(bad) == 8
     assert all(isinstance(one, Failure) and one.error.code == "E_LABELS" for one in bad)
     with pytest.raises(InputError) as error:

@@ -14,7 +14,6 @@ from scipy import stats
 from piqa_cli.evaluation.baselines import Rows, blind, from_ratings, parts_of
 from piqa_cli.evaluation.logistic import Logistic, fit_logistic
 from piqa_cli.evaluation.scores import (
-    DIMENSIONS,
     METRICS,
     SUBSETS,
     Columns,
@@ -23,12 +22,13 @@ from piqa_cli.evaluation.scores import (
     System,
     columns_of,
     measure,
-    ratings_of,
     resampled,
+    rows_of,
     score_rows,
 )
 from piqa_cli.evaluation.significance import compare, holm, two_sided
 from piqa_cli.metrics import bootstrap_counts, bootstrap_values, plcc, srcc, tie_calibrated_accuracy
+from piqa_cli.pairs.columns import DIMENSIONS, ratings_of
 from piqa_cli.pairs.epaiqa import RATING_FIELDS, Label, Split, parse_labels, split_of
 from piqa_cli.schema import Dimension
 from test_epaiqa import PUBLIC
@@ -158,8 +158,8 @@ def test_nulls_and_failures_are_counted_and_never_filled_in() -> None:
 
 def test_overall_is_also_told_of_the_completed_edits_alone() -> None:
     ratings = ratings_of([label(number, 1 + number % 4, completion=1 + number % 3) for number in range(9)])
-    assert ratings.rated(SUBSETS[0]).sum() == 9
-    assert ratings.rated(SUBSETS[1]).sum() == 3
+    assert rows_of(ratings, SUBSETS[0]).sum() == 9
+    assert rows_of(ratings, SUBSETS[1]).sum() == 3
     assert [subset.name for subset in SUBSETS[:2]] == ["overall", "overall_completed"]
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from piqa_cli.compact.explain import _FAULTS, contradictions, explain
+from piqa_cli.compact.explain import FAULT_NAMES, contradictions, explain
 from piqa_cli.compact.features import Measurements
 from piqa_cli.compact.findings import ROWS, dimension_of, find
 from piqa_cli.compact.network import FAULTS
@@ -148,7 +148,7 @@ def random_faults(rng: np.random.Generator) -> tuple[Fault, ...]:
 
 def named(text: str) -> list[tuple[str, str]]:
     """(fault, severity word) for each that the text calls the main one."""
-    words = {words: kind for kind, (_, words) in _FAULTS.items()}
+    words = {words: kind for kind, (_, words) in FAULT_NAMES.items()}
     said = r"main fault is ([^(]+) \((\w+)\)|names ([^(]+) \((\w+)\) as the main fault"
     return [(words[a or c], b or d) for a, b, c, d in re.findall(said, text)]
 
@@ -186,7 +186,7 @@ def test_the_worse_dimensions_main_fault_is_named_below_good_and_none_from_good_
         faults = random_faults(rng)
         text = explain(change, regions, judged, found, SIZE, alignment, faults=faults)
         dimension, value = worse(judged)
-        own = [one for one in faults if _FAULTS.get(one.kind, (None,))[0] is dimension]
+        own = [one for one in faults if FAULT_NAMES.get(one.kind, (None,))[0] is dimension]
         context = f"{text}\n{judged}\n{faults}"
         if value >= 3.5 or not own or change.kind in (Kind.NONE, Kind.DIFFERENT):
             assert named(text) == [], context
@@ -204,11 +204,11 @@ def test_the_worse_dimensions_main_fault_is_named_below_good_and_none_from_good_
 
 
 def test_every_fault_of_the_network_has_its_words_and_its_dimension() -> None:
-    assert tuple(_FAULTS) == FAULTS
-    for index, (dimension, _) in enumerate(_FAULTS.values()):
+    assert tuple(FAULT_NAMES) == FAULTS
+    for index, (dimension, _) in enumerate(FAULT_NAMES.values()):
         assert dimension is (Dimension.HARMONY if index < 5 else Dimension.NATURALNESS)
     findings_of = {row.kind: row.dimension for row in ROWS}
-    for kind, (dimension, _) in _FAULTS.items():
+    for kind, (dimension, _) in FAULT_NAMES.items():
         assert findings_of.get(kind, dimension) is dimension
 
 

@@ -36,6 +36,7 @@ ORDER = (
     "pairs.manifest",
     "pairs.epaiqa",
     "pairs.annotations",
+    "pairs.columns",
     "pairs.finding",
     "pairs",
     "align.motion",
@@ -48,6 +49,8 @@ ORDER = (
     "writers.columns",
     "writers.terminal",
     "writers.writing",
+    "writers.grids",
+    "writers.plots",
     "writers",
     "overlay",
     # level 2: the flow and the assessors
@@ -104,6 +107,7 @@ ORDER = (
     "api",
     "",
     "training.*",
+    "dataset.*",
     "evaluation.*",
     # level 4: the doors
     "cli.*",
@@ -257,6 +261,7 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("doctor", "--help"), 0),
         (("evaluate", "--help"), 0),
         (("evaluate",), 2),
+        (("dataset", "split", "--help"), 0),
         (("models", "download", "--help"), 0),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from piqa_cli.cli import assess, batch, doctor, evaluate, models, options, schema, synth, train
+from piqa_cli.cli import assess, batch, dataset, doctor, evaluate, models, options, schema, synth, train
 from piqa_cli.cli.run import Run, report, terminate_like_interrupt
 from piqa_cli.cli.streams import CLOSED_PIPE_STATUS, abandon_stdout, prepare
 from piqa_cli.errors import OutputError, UsageError
@@ -25,6 +25,7 @@ app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
+app.add_typer(dataset.app, name="dataset")
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
 app.command("schema")(schema.schema)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from piqa_cli.cli.assess import load_assessor
 from piqa_cli.cli.batch import outcomes_of
-from piqa_cli.cli.files import check_target
+from piqa_cli.cli.files import check_plots, check_target, write
 from piqa_cli.cli.inputs import failure_line
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, READING, RESULTS_PANEL, SEED, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.run import SOME_FAILED, Run
-from piqa_cli.cli.streams import emit, printable, stdout_is_terminal
+from piqa_cli.cli.streams import printable, stdout_is_terminal
 from piqa_cli.cli.summary import plural
 from piqa_cli.errors import UsageError
 
@@ -166,8 +165,7 @@ def _check(
         raise UsageError("--records is for --image-dir: RESULTS are records already")
     if against is not None and resamples == 0:
         raise UsageError("--against needs --resamples of at least 1", hint="1000 is the default")
-    if plots is not None and find_spec("matplotlib") is None:
-        raise UsageError("--plots needs matplotlib", hint="pip install 'piqa-cli[plots]'")
+    check_plots(plots)
 
 
 def _format(output: str | None) -> Format:
@@ -258,10 +256,11 @@ def _assess(run: Run, labels: str, image_dir: str, split: Split | None, records:
 
 def _pairs(labels: str, image_dir: str, split: Split | None) -> Iterator[Pair | Failure]:
     """The pairs of the split. A row without images is a failure; one that names no images is told elsewhere."""
-    from piqa_cli.pairs.epaiqa import parse_labels, read_labels, split_of
+    from piqa_cli.pairs.epaiqa import pair_labels, parse_labels, split_of
     from piqa_cli.schema import Failure
 
-    for label, item in zip(parse_labels(labels), read_labels(labels, image_dir), strict=True):
+    rows = parse_labels(labels)
+    for label, item in zip(rows, pair_labels(rows, image_dir), strict=True):
         if isinstance(label, Failure) or split not in {None, split_of(label.source_name)}:
             continue
         yield item if isinstance(item, Failure) else item.pair
@@ -283,17 +282,7 @@ def _tell(run: Run, evaluation: Evaluation) -> None:
 def _write(evaluation: Evaluation, form: Format, output: str | None) -> None:
     from piqa_cli.evaluation.tables import render
 
-    text = render(evaluation, form)
-    if output is None or output == "-":
-        emit(text)
-        return
-    from piqa_cli.writers.sink import Sink
-
-    sink = Sink(output)
-    try:
-        sink.write(text)
-    finally:
-        sink.close()
+    write(render(evaluation, form), output)
 
 
 def _draw(run: Run, evaluation: Evaluation, folder: str) -> None:

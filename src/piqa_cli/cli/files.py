@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Literal, cast
 
 from piqa_cli.cli.config import Settings
-from piqa_cli.cli.streams import printable, stdout_is_terminal
+from piqa_cli.cli.streams import emit, printable, stdout_is_terminal
 from piqa_cli.errors import InputError, UsageError
 
 Format = Literal["table", "json", "jsonl", "csv"]
@@ -81,6 +82,35 @@ def check_target(option: str, path: str | None, inputs: Iterable[str | None]) ->
                 file=path,
                 hint="choose another",
             )
+
+
+def check_plots(folder: str | None) -> None:
+    """Refuses `--plots` where it cannot work, before any work is done.
+
+    Raises:
+        UsageError: matplotlib is not installed, or there is a file where the folder is to be.
+    """
+    if folder is None:
+        return
+    if find_spec("matplotlib") is None:
+        raise UsageError("--plots needs matplotlib", hint="pip install 'piqa-cli[plots]'")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"--plots: '{printable(folder)}' is a file, expected a folder", file=folder)
+
+
+def write(text: str, output: str | None) -> None:
+    """A whole result to a file, or to standard output for `-` and None.
+
+    Raises:
+        BrokenPipeError: the reader has gone.
+        OutputError: it cannot be written.
+    """
+    if output is None or output == "-":
+        emit(text)
+        return
+    from piqa_cli.writers.sink import write_text
+
+    write_text(output, text)
 
 
 def check_overlay(path: str | None, inputs: Iterable[str | None]) -> None:

@@ -41,8 +41,8 @@ def list_models(run: Run, form: FormatOption = None) -> None:
             rows.append(_described_fields(describe(located)))
         except ModelError as error:  # half a download must not hide the others
             run.warn(f"{located.name} {located.version[:8]}: {printable(error.message)}")
-    if _as_json(form):
-        _print_json(rows)
+    if as_json(form):
+        emit_json(rows)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -62,8 +62,8 @@ def info(run: Run, name: NameArgument, form: FormatOption = None) -> None:
     from piqa_cli.models import MODELS
 
     fields = _entry_fields(MODELS[name]) if name in MODELS else _described_fields(_describe(run, name))
-    if _as_json(form):
-        _print_json(fields)
+    if as_json(form):
+        emit_json(fields)
         return
     width = max(map(len, fields))
     emit("".join(f"{key:<{width}}  {_shown(value)}\n" for key, value in fields.items()))
@@ -165,9 +165,13 @@ def _shown(value: object) -> str:
     return printable(str(value))
 
 
-def _as_json(form: str | None) -> bool:
+def as_json(form: str | None) -> bool:
+    """Whether a report is JSON: told so, or nobody reads it."""
     return form == "json" or (form is None and not stdout_is_terminal())
 
 
-def _print_json(value: object) -> None:
-    emit(json.dumps(value, indent=2) + "\n")
+def emit_json(value: object) -> None:
+    """Fields as JSON on standard output; what is not finite is null."""
+    from piqa_cli.writers.writing import finite
+
+    emit(json.dumps(finite(value), indent=2, allow_nan=False) + "\n")

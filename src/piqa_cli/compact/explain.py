@@ -41,7 +41,7 @@ _REASONS = {
     "E_MASK_FULL": "the mask covers the whole picture",
 }
 
-_FAULTS = {
+FAULT_NAMES: dict[str, tuple[Dimension, str]] = {
     "exposure": (Dimension.HARMONY, "a mismatch in brightness"),
     "colour": (Dimension.HARMONY, "a colour cast"),
     "noise": (Dimension.HARMONY, "a mismatch in grain"),
@@ -55,6 +55,7 @@ _FAULTS = {
     "repetition": (Dimension.NATURALNESS, "a repeated pattern"),
     "garbled": (Dimension.NATURALNESS, "garbled structure"),
 }
+"""Kind of fault -> the dimension that it costs, and what sentences call it."""
 
 _MEASURED_AS = {"ghost": "ghosting"}  # faults whose finding has another name
 
@@ -158,7 +159,7 @@ def _quality(scores: Scores, findings: Sequence[Finding], faults: Sequence[Fault
 
 def _main_fault(faults: Sequence[Fault], dimension: Dimension, findings: Sequence[Finding]) -> Fault | None:
     """The worst fault of a dimension, unless it is a slight estimate alone: that is right too seldom to be told."""
-    main = next((f for f in faults if f.kind in _FAULTS and _FAULTS[f.kind][0] is dimension), None)
+    main = next((f for f in faults if f.kind in FAULT_NAMES and FAULT_NAMES[f.kind][0] is dimension), None)
     if main is None or main.level != "slight":
         return main
     kind = _MEASURED_AS.get(main.kind, main.kind)
@@ -188,7 +189,7 @@ def _supported(rated: str, worst: tuple[str, Dimension, Score], main: Fault | No
 
 
 def _words(kind: str, severity: Severity) -> str:
-    return f"{_FAULTS[kind][1]} ({severity})"
+    return f"{FAULT_NAMES[kind][1]} ({severity})"
 
 
 def _rated(known: Sequence[tuple[str, Dimension, Score]]) -> str:
@@ -263,7 +264,7 @@ _NAMES = {Dimension.HARMONY: "harmony", Dimension.NATURALNESS: "naturalness", Di
 
 def _fault_named(dimension: Dimension) -> str:
     """A pattern for a fault of this dimension that is called the main one."""
-    words = "|".join(re.escape(words) for of, words in _FAULTS.values() if of is dimension)
+    words = "|".join(re.escape(words) for of, words in FAULT_NAMES.values() if of is dimension)
     return rf"\bmain fault is ({words})|\bnames ({words}) [^.]*main fault"
 
 

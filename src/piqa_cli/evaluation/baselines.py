@@ -12,7 +12,8 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa_cli.evaluation.scores import DIMENSIONS, Array, Ratings, System, ratings_of
+from piqa_cli.evaluation.scores import System
+from piqa_cli.pairs.columns import DIMENSIONS, Array, Ratings, ratings_of
 from piqa_cli.pairs.epaiqa import Label, Split, split_of
 from piqa_cli.schema import SCALES, Dimension
 

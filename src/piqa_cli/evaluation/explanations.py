@@ -94,8 +94,7 @@ def check(assessment: Assessment, annotation: Annotation | None, boxes: Sequence
         largest = max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
         region = place_named(text) == place(largest, size)
     fault = recorded = None
-    if annotation is not None and annotation.fault is not None:
-        wanted = annotation.fault.strip().lower().replace(" ", "_")
+    if annotation is not None and (wanted := annotation.fault_kind) is not None:
         fault = faults_named(text)[:1] == (wanted,)
         recorded = assessment.faults[0].kind == wanted if assessment.faults else False
     agrees = not contradictions(text, assessment.scores)

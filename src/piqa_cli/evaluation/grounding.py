@@ -77,13 +77,12 @@ def true_regions(annotation: Annotation, edited: ImageInfo) -> Truth | None:
     """The true mask and boxes at the edited image's size; None if the annotation has neither.
 
     Raises:
-        InputError: the mask cannot be read or has another size, or a box lies outside the picture.
+        InputError: the annotation is of a picture of another size, its mask cannot be read, or a box lies outside.
     """
     if annotation.mask is None and annotation.boxes is None:
         return None
     size = (edited.height, edited.width)
-    if annotation.boxes is not None:
-        _check_boxes(annotation, edited)
+    _check_size(annotation, edited)
     mask = _filled(annotation.boxes or (), size) if annotation.mask is None else _read_mask(annotation, edited)
     boxes = annotation.boxes
     if boxes is None:
@@ -91,14 +90,24 @@ def true_regions(annotation: Annotation, edited: ImageInfo) -> Truth | None:
     return Truth(mask, boxes)
 
 
-def _check_boxes(annotation: Annotation, edited: ImageInfo) -> None:
+def _check_size(annotation: Annotation, edited: ImageInfo) -> None:
+    size = f"{edited.width} x {edited.height} pixels"
+    told = annotation.size
+    if told is not None and told != (edited.height, edited.width):
+        raise InputError(
+            f"the annotation of {annotation.edited_name!r} is of a picture of another size",
+            code="E_LABELS",
+            file=edited.path,
+            expected=size,
+            found=f"{told[1]} x {told[0]}",
+        )
     for box in annotation.boxes or ():
         if box[2] > edited.width or box[3] > edited.height:
             raise InputError(
                 f"a true box of {annotation.edited_name!r} lies outside the picture",
                 code="E_LABELS",
                 file=edited.path,
-                expected=f"boxes within {edited.width} x {edited.height} pixels",
+                expected=f"boxes within {size}",
                 found=str(list(box)),
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from piqa_cli.errors import InputError
-from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of
+from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of, twice
 from piqa_cli.schema import Assessment, Dimension, Failure, Outcome
 
 T = TypeVar("T")
@@ -90,11 +90,17 @@ def edited_path(record: Outcome) -> str:
 
 
 def select(labels: Iterable[Label | Failure], split: Split | None) -> tuple[tuple[Label, ...], tuple[Failure, ...]]:
-    """The labels of a split (all by default), each edited image once, and the rows that cannot be used."""
+    """The labels of a split (all by default), and the rows that cannot be used.
+
+    Raises:
+        InputError: two rows rate one edited image (E_DUPLICATE): which of the ratings counts is not ours to say.
+    """
     kept: list[Label] = []
     refused: list[Failure] = []
     for label in labels:
         if isinstance(label, Failure):
+            if label.error.code == "E_DUPLICATE":
+                raise twice("two labels name one edited image", label.pair.edited, "each edited image rated once")
             refused.append(label)
         elif split is None or split_of(label.source_name) == split:
             kept.append(label)
@@ -107,14 +113,13 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
     An assessment takes the place of a failure of the same edit: the pair was tried again.
 
     Args:
-        labels: all labels, of both splits.
+        labels: all labels, of both splits, each edited image once.
         records: in any order.
         split: only the labels of this split.
 
     Raises:
-        InputError: two labels or two assessments name one edited image (E_DUPLICATE); nothing joins (E_UNPAIRED).
+        InputError: two assessments name one edited image (E_DUPLICATE); nothing joins (E_UNPAIRED).
     """
-    _check_once(labels)
     names = Names((label.edited_name, index) for index, label in enumerate(labels))
     found: dict[int, Outcome] = {}
     strangers: list[str] = []
@@ -137,22 +142,6 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
     if not joined.matched:
         raise _nothing_joins(joined, len(found))
     return joined
-
-
-def _check_once(labels: Iterable[Label]) -> None:
-    seen = set[str]()
-    for label in labels:
-        key = match_key(label.edited_name)
-        if key in seen:
-            raise twice("two labels name one edited image", label.edited_name, "each edited image rated once")
-        seen.add(key)
-
-
-def twice(message: str, name: str, expected: str) -> InputError:
-    """The error (E_DUPLICATE) that two things bear one name."""
-    return InputError(
-        message, code="E_DUPLICATE", expected=expected, found=f"{name!r} twice", hint="remove one of the two"
-    )
 
 
 def _nothing_joins(joined: Joined, elsewhere: int) -> InputError:

@@ -1,28 +1,27 @@
-"""Scatter plots and reliability diagrams as PNG files; needs the extra `plots`."""
+"""Scatter plots and reliability diagrams; needs the extra `plots`."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from piqa_cli.errors import OutputError
 from piqa_cli.evaluation.logistic import Logistic, fit_logistic
 from piqa_cli.evaluation.reliability import Reliability
 from piqa_cli.evaluation.report import Evaluation, Subject
-from piqa_cli.evaluation.scores import SUBSETS, Subset, columns_of, ratings_of, system_of
+from piqa_cli.evaluation.scores import SUBSETS, Subset, columns_of, system_of
 from piqa_cli.evaluation.tables import subset_title
+from piqa_cli.pairs.columns import ratings_of
 from piqa_cli.schema import SCALES
+from piqa_cli.writers.plots import canvas, save_figures
 from piqa_cli.writers.terminal import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIDE = 4.5  # inches
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -40,22 +39,14 @@ def save_plots(evaluation: Evaluation, folder: str) -> tuple[str, ...]:
         OutputError: a file cannot be written.
         ImportError: matplotlib is not installed.
     """
-    paths: list[str] = []
-    try:
-        os.makedirs(folder, exist_ok=True)
-        for number, subject in enumerate(evaluation.subjects, 1):
-            stem = f"{number}_{_UNSAFE.sub('_', subject.name).strip('_.')[:60] or 'records'}"
-            drawn = (*_scatters(subject), *_diagrams(evaluation, number - 1))
-            for name, figure in drawn:
-                path = os.path.join(folder, f"{stem}_{name}.png")
-                figure.savefig(path, dpi=150)
-                paths.append(path)
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise OutputError(
-            "the plots cannot be written", file=folder, expected="a folder that can be written to", found=found
-        ) from error
-    return tuple(paths)
+    return save_figures(_figures(evaluation), folder)
+
+
+def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
+    for number, subject in enumerate(evaluation.subjects, 1):
+        stem = f"{number}_{_UNSAFE.sub('_', subject.name).strip('_.')[:60] or 'records'}"
+        for drawn in (_scatters(subject), _diagrams(evaluation, number - 1)):
+            yield from ((f"{stem}_{name}", figure) for name, figure in drawn)
 
 
 def _scatters(subject: Subject) -> Iterator[tuple[str, Figure]]:
@@ -65,7 +56,7 @@ def _scatters(subject: Subject) -> Iterator[tuple[str, Figure]]:
         columns = columns_of(ratings, system, subset)
         if columns.truth.size == 0:
             continue
-        figure, (axes,) = _canvas(1)
+        figure, (axes,) = canvas(1, 1)
         axes.scatter(columns.predicted, columns.truth, s=9, alpha=0.4, linewidths=0)
         curve = fit_logistic(columns.predicted, columns.truth)
         if isinstance(curve, Logistic):
@@ -84,7 +75,7 @@ def _diagrams(evaluation: Evaluation, index: int) -> Iterator[tuple[str, Figure]
 
 def _diagram(one: Reliability) -> Figure:
     """Mean rating by mean score of each bin; beside it, where there are spreads, found by stated coverage."""
-    figure, (left, *right) = _canvas(2 if one.coverage else 1)
+    figure, (left, *right) = canvas(1, 2 if one.coverage else 1)
     scale = SCALES[one.dimension]
     left.plot((scale.low, scale.high), (scale.low, scale.high), color="grey", linewidth=0.8)
     left.plot([each.score for each in one.bins], [each.rating for each in one.bins], "o-", markersize=4)
@@ -95,14 +86,6 @@ def _diagram(one: Reliability) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="stated probability", ylabel="share of ratings within")
         axes.set_title(f"intervals, {one.with_spread} edits", fontsize="medium")
     return figure
-
-
-def _canvas(panels: int) -> tuple[Figure, list[Axes]]:
-    """A figure of its own, which no display and no global state knows of."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_SIDE * panels, _SIDE), layout="constrained")
-    return figure, [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
 
 
 def _frame(axes: Axes, subset: Subset, title: str) -> None:

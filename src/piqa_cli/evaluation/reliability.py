@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from piqa_cli.evaluation.joining import Case
-from piqa_cli.evaluation.scores import DIMENSIONS
+from piqa_cli.pairs.columns import DIMENSIONS
 from piqa_cli.schema import Dimension
 
 BINS = 10

@@ -13,20 +13,19 @@ from piqa_cli.evaluation import explanations, grounding
 from piqa_cli.evaluation.baselines import Rows, blind, from_ratings, parts_of
 from piqa_cli.evaluation.explanations import ExplanationReport, Told
 from piqa_cli.evaluation.grounding import GroundingReport, Overlap
-from piqa_cli.evaluation.joining import Case, Joined, Names, twice
+from piqa_cli.evaluation.joining import Case, Joined, Names
 from piqa_cli.evaluation.reliability import Reliability, reliability
 from piqa_cli.evaluation.scores import (
     SUBSETS,
-    Ratings,
     Resampling,
     ScoreRow,
     System,
-    ratings_of,
     score_rows,
     system_of,
 )
 from piqa_cli.evaluation.significance import Difference, compare
-from piqa_cli.pairs.annotations import Annotation
+from piqa_cli.pairs.annotations import Annotation, by_edited_image
+from piqa_cli.pairs.columns import Ratings, ratings_of
 from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of
 from piqa_cli.schema import Failure
 
@@ -111,7 +110,7 @@ def evaluate(
     for system in _baselines(labels, wanted, split, baselines):
         chosen = SUBSETS if system.kind == "blind" else SUBSETS[:2]
         rows += score_rows(ratings, system, np.zeros(wanted.size, bool), how, chosen)
-    names = _by_name(annotations)
+    names = Names(by_edited_image(annotations).items())
     return Evaluation(
         split,
         len(wanted) if not subjects else len(subjects[0].joined.cases),
@@ -145,18 +144,6 @@ def _baselines(labels: Sequence[Label], wanted: Rows, split: Split | None, which
         yield from blind(labels, wanted, parts)
     if which == "all":
         yield from from_ratings(labels, wanted, parts)
-
-
-def _by_name(annotations: Iterable[Annotation]) -> Names[Annotation]:
-    kept: dict[str, Annotation] = {}
-    for annotation in annotations:
-        key = match_key(annotation.edited_name)
-        if key in kept:
-            raise twice(
-                "two annotations name one edited image", annotation.edited_name, "each edited image annotated once"
-            )
-        kept[key] = annotation
-    return Names(kept.items())
 
 
 def _details(subject: Subject, names: Names[Annotation], how: Resampling) -> Details:

@@ -22,15 +22,13 @@ from piqa_cli.metrics import (
     srcc,
     tie_calibrated_accuracy,
 )
-from piqa_cli.pairs.epaiqa import RATING_FIELDS, Label
-from piqa_cli.schema import SCALES, Dimension
+from piqa_cli.pairs.columns import DIMENSIONS, Array, Ratings, table_of
+from piqa_cli.schema import Dimension
 
-Array = NDArray[np.float64]
 Metric = Literal["srcc", "krcc", "plcc", "plcc_logistic", "rmse", "accuracy"]
 Kind = Literal["assessed", "blind", "ratings"]
 METRICS: tuple[Metric, ...] = ("srcc", "krcc", "plcc", "plcc_logistic", "rmse", "accuracy")
 LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse",)
-DIMENSIONS = tuple(RATING_FIELDS)
 _NAN = float("nan")
 _BLOCK = 512  # rows of the table of pairs that are held at once
 
@@ -54,25 +52,6 @@ SUBSETS: tuple[Subset, ...] = (
     *(Subset(dimension) for dimension in DIMENSIONS if dimension is not Dimension.OVERALL),
 )
 """Overall is nearly decided by completion, so it is also told where the edit was done."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ratings:
-    """What people said: N photos' names and N x 4 ratings in the order of DIMENSIONS, NaN where not rated."""
-
-    sources: tuple[str, ...]
-    values: Array
-
-    def of(self, dimension: Dimension) -> Array:
-        """The N ratings of a dimension."""
-        return np.asarray(self.values[:, DIMENSIONS.index(dimension)], np.float64)
-
-    def rated(self, subset: Subset) -> NDArray[np.bool_]:
-        """Which of the N edits are in the subset and have a rating."""
-        rows = ~np.isnan(self.of(subset.dimension))
-        if subset.completed:
-            rows &= self.of(Dimension.COMPLETION) == SCALES[Dimension.COMPLETION].high
-        return rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,25 +125,20 @@ class Columns:
     sources: NDArray[np.str_]
 
 
-def ratings_of(labels: Sequence[Label]) -> Ratings:
-    """Labels as columns."""
-    rows = [[_number(label.rating(dimension)) for dimension in DIMENSIONS] for label in labels]
-    return Ratings(tuple(label.source_name for label in labels), np.array(rows, np.float64).reshape(-1, 4))
+def rows_of(ratings: Ratings, subset: Subset) -> NDArray[np.bool_]:
+    """Which of the N edits are in the subset and have a rating."""
+    rows = ~np.isnan(ratings.of(subset.dimension))
+    return rows & ratings.completed if subset.completed else rows
 
 
 def system_of(name: str, cases: Sequence[Case]) -> System:
     """Records as columns, nulls and failures as NaN."""
-    rows = [[_number(case.value(dimension)) for dimension in DIMENSIONS] for case in cases]
-    return System(name, "assessed", np.array(rows, np.float64).reshape(-1, 4))
-
-
-def _number(value: float | None) -> float:
-    return _NAN if value is None else value
+    return System(name, "assessed", table_of(cases, Case.value))
 
 
 def columns_of(ratings: Ratings, system: System, subset: Subset, *others: System) -> Columns:
     """What the system and people both gave in the subset, and every one of `others` as well."""
-    rows = ratings.rated(subset)
+    rows = rows_of(ratings, subset)
     for one in (system, *others):
         rows &= np.isfinite(one.of(subset.dimension))
     sources = np.array(ratings.sources, np.str_)[rows] if rows.any() else np.zeros(0, np.str_)
@@ -185,7 +159,7 @@ def score_rows(
     """
     rows: list[ScoreRow] = []
     for subset in subsets:
-        rated = ratings.rated(subset)
+        rated = rows_of(ratings, subset)
         columns = columns_of(ratings, system, subset)
         figures, epsilon = measure(columns, how, on_scale=system.on_scale, reason=system.reason)
         scored, broken = columns.truth.size, int(np.count_nonzero(rated & failed))

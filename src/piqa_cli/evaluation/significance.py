@@ -11,10 +11,8 @@ from piqa_cli.evaluation.logistic import fit_logistic
 from piqa_cli.evaluation.scores import (
     METRICS,
     SUBSETS,
-    Array,
     Columns,
     Metric,
-    Ratings,
     Resampling,
     Subset,
     System,
@@ -23,6 +21,7 @@ from piqa_cli.evaluation.scores import (
     resampled,
 )
 from piqa_cli.metrics import percentile_interval, tie_calibrated_accuracy
+from piqa_cli.pairs.columns import Array, Ratings
 
 _NAN = float("nan")
 LEVEL = 0.05

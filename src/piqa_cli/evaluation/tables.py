@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from piqa_cli.evaluation.grounding import GroundingReport
@@ -16,10 +15,10 @@ from piqa_cli.evaluation.report import Details, Evaluation
 from piqa_cli.evaluation.scores import METRICS, SUBSETS, Figure, Metric, ScoreRow, Subset
 from piqa_cli.evaluation.significance import Difference
 from piqa_cli.pairs.epaiqa import RATING_FIELDS
-from piqa_cli.writers.terminal import visible
+from piqa_cli.writers.grids import Grid, GridFormat, draw
 from piqa_cli.writers.writing import finite
 
-Format = Literal["table", "json", "markdown", "latex"]
+Format = GridFormat | Literal["json"]
 TITLES: dict[Metric, str] = {
     "srcc": "SRCC",
     "krcc": "KRCC",
@@ -28,36 +27,13 @@ TITLES: dict[Metric, str] = {
     "rmse": "RMSE",
     "accuracy": "acc_eq",
 }
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-}
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|])")
-_GAP = "  "
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table as cells of text; the first `left` columns are words, the others figures."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    left: int = 1
-    notes: tuple[str, ...] = ()
 
 
 def render(evaluation: Evaluation, form: Format) -> str:
     """The whole evaluation in a format, ending with a line end. Control characters of names are spelt out."""
     if form == "json":
         return json.dumps(_as_json(evaluation), indent=2, allow_nan=False) + "\n"
-    draw: dict[str, Callable[[Grid], str]] = {"table": _plain, "markdown": _markdown, "latex": _latex}
-    return "\n".join(draw[form](grid) for grid in grids(evaluation, brief=form == "table"))
+    return "\n".join(draw(grid, form) for grid in grids(evaluation, brief=form == "table"))
 
 
 def grids(evaluation: Evaluation, *, brief: bool) -> Iterator[Grid]:
@@ -169,43 +145,6 @@ def _interval(figure: Figure | Mean, *, bare: bool = False) -> str:
     if bare or math.isnan(figure.low):
         return _number(figure.value)
     return f"{_number(figure.value)} [{_number(figure.low)}, {_number(figure.high)}]"
-
-
-def _plain(grid: Grid) -> str:
-    lines = [tuple(map(visible, cells)) for cells in (grid.header, *grid.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = visible(grid.title) + "\n"
-    for cells in lines:
-        aligned = (
-            cell.ljust(width) if index < grid.left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        text += _GAP + _GAP.join(aligned).rstrip() + "\n"
-    return text + "".join(f"{_GAP}{visible(note)}\n" for note in grid.notes)
-
-
-def _markdown(grid: Grid) -> str:
-    def escaped(text: str) -> str:
-        return _MARKDOWN.sub(r"\\\1", visible(text))
-
-    rule = ["---" if index < grid.left else "---:" for index in range(len(grid.header))]
-    lines = [map(escaped, grid.header), rule, *(map(escaped, row) for row in grid.rows)]
-    text = f"### {escaped(grid.title)}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return text + "".join(f"\n{escaped(note)}\n" for note in grid.notes)
-
-
-def _latex(grid: Grid) -> str:
-    r"""A table environment with the rules of the booktabs package."""
-
-    def escaped(text: str) -> str:
-        return "".join(_LATEX.get(mark, mark) for mark in visible(text))
-
-    columns = "l" * grid.left + "r" * (len(grid.header) - grid.left)
-    text = f"\\begin{{table}}\n\\caption{{{escaped(grid.title)}}}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-    text += " & ".join(map(escaped, grid.header)) + " \\\\\n\\midrule\n"
-    text += "".join("{}" + " & ".join(map(escaped, row)) + " \\\\\n" for row in grid.rows)
-    text += "\\bottomrule\n\\end{tabular}\n"
-    return text + "".join(f"\\par {escaped(note)}\n" for note in grid.notes) + "\\end{table}\n"
 
 
 def _as_json(evaluation: Evaluation) -> Any:

@@ -3,62 +3,110 @@
 One JSON object a line, each naming its edited image; all other keys are optional, and keys that are not named here
 are passed over:
 
-    {"edited_img_name": "1_red.png", "boxes": [[40, 60, 240, 220]], "mask": "masks/1_red.png",
-     "fault": "seam", "explanation": "The colour does not fit the light of the scene."}
+    {"edited_img_name": "1_red.png", "width": 640, "height": 480, "boxes": [[40, 60, 240, 220]],
+     "mask": "masks/1_red.png", "fault": "seam", "explanation": "The colour does not fit the light of the scene."}
 
 `boxes` are half-open x0, y0, x1, y1 in pixels of the edited image after EXIF rotation; an empty list says that nothing
 was edited. `mask` is the path of an image, white where edited, relative to this file; or a run-length mask as a result
-record has it, {"size": [height, width], "counts": "..."}.
+record has it, {"size": [height, width], "counts": "..."}. `width` and `height` are those of the edited image. `origin`
+says whether a person wrote the explanation ("written", the default) or `piqa dataset describe` made it ("template").
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
+from piqa_cli.pairs.epaiqa import match_key, twice
 from piqa_cli.pairs.rows import MAX_LINE_BYTES, Line, read_lines
 from piqa_cli.schema import Box, Failure, Pair, RunLengthMask
 
 _EXPECTED = "one JSON object a line with edited_img_name and optionally boxes, mask, fault, explanation"
+_ORIGINS = ("written", "template")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One line. `boxes` is None where none are given; `mask` is a path, or the run-length mask itself."""
+    """One line. `boxes` is None where none are given; `mask` is a path, or the run-length mask itself.
+
+    `size` is the (height, width) of the edited image, from the line or its run-length mask. `template`: no person wrote
+    the explanation.
+    """
 
     edited_name: str
     boxes: tuple[Box, ...] | None = None
     mask: str | RunLengthMask | None = None
     fault: str | None = None
     explanation: str | None = None
+    size: tuple[int, int] | None = None
+    template: bool = False
+
+    @property
+    def fault_kind(self) -> str | None:
+        """The fault as records spell their kinds: `texture_loss` for "Texture loss"."""
+        return None if self.fault is None else self.fault.strip().lower().replace(" ", "_")
 
 
 def read_annotations(path: str) -> Iterator[Annotation | Failure]:
     """The lines of an annotation file, in order; a line that cannot be used is a failure and does not stop the others.
 
     Raises:
-        InputError: the file cannot be read (E_NOT_FOUND, E_LABELS), or is UTF-16 (E_MANIFEST).
+        InputError: the file cannot be read (E_NOT_FOUND, E_LABELS), or is UTF-16 (E_LABELS).
     """
     folder = os.path.dirname(path)
     try:
         with open(path, "rb") as file:
-            for line in read_lines(file, path):
+            for line in read_lines(file, partial(_refused, path, "E_LABELS")):
                 if line.text is None or line.text.strip():
                     yield _annotation(line, path, folder)
     except OSError as error:
-        raise InputError(
-            "the annotation file cannot be read",
-            code="E_NOT_FOUND" if isinstance(error, FileNotFoundError) else "E_LABELS",
-            file=path,
-            expected=_EXPECTED,
-            found=(error.strerror or type(error).__name__).lower(),
-            hint="check the path",
-        ) from error
+        code = "E_NOT_FOUND" if isinstance(error, FileNotFoundError) else "E_LABELS"
+        found = (error.strerror or type(error).__name__).lower()
+        raise _refused(path, code, found, "check the path") from error
+
+
+def by_edited_image(annotations: Iterable[Annotation]) -> dict[str, Annotation]:
+    """Annotations by the `match_key` of their edited image, in order.
+
+    Raises:
+        InputError: two name one image (E_DUPLICATE).
+    """
+    kept: dict[str, Annotation] = {}
+    for one in annotations:
+        if kept.setdefault(match_key(one.edited_name), one) is not one:
+            message = "two annotations name one edited image"
+            raise twice(message, one.edited_name, "each edited image annotated once")
+    return kept
+
+
+def annotation_line(annotation: Annotation, folder: str) -> str:
+    """An annotation as a line of a file in `folder`, plain ASCII, with its line end; a mask's path as seen there."""
+    mask = annotation.mask
+    if isinstance(mask, str):
+        mask = os.path.relpath(mask, folder or ".")
+    height, width = annotation.size or (None, None)
+    fields = {
+        "edited_img_name": annotation.edited_name,
+        "width": width,
+        "height": height,
+        "boxes": annotation.boxes,
+        "mask": mask.model_dump() if isinstance(mask, RunLengthMask) else mask,
+        "fault": annotation.fault,
+        "explanation": annotation.explanation,
+        "origin": _ORIGINS[annotation.template] if annotation.explanation is not None else None,
+    }
+    return json.dumps({key: value for key, value in fields.items() if value is not None}) + "\n"
+
+
+def _refused(path: str, code: str, found: str, hint: str) -> InputError:
+    message = "the annotation file cannot be read"
+    return InputError(message, code=code, file=path, expected=_EXPECTED, found=found, hint=hint)
 
 
 def _annotation(line: Line, path: str, folder: str) -> Annotation | Failure:
@@ -67,8 +115,9 @@ def _annotation(line: Line, path: str, folder: str) -> Annotation | Failure:
         name = _text(row, "edited_img_name")
         if name is None or "\0" in name:
             raise ValueError("edited_img_name: expected a file name")
-        boxes = None if row.get("boxes") is None else _boxes(row["boxes"])
-        return Annotation(name, boxes, _mask(row, folder), _text(row, "fault"), _text(row, "explanation"))
+        boxes, mask = _boxes(row), _mask(row, folder)
+        size = _size(row, boxes, mask)
+        return Annotation(name, boxes, mask, _text(row, "fault"), _text(row, "explanation"), size, _is_template(row))
     except (ValueError, RecursionError) as error:  # pydantic's and json's errors are ValueErrors too
         wrong = InputError(
             f"line {line.number} of the annotation file cannot be used",
@@ -98,7 +147,10 @@ def _text(row: dict[str, Any], key: str) -> str | None:
     return value if value and value.strip() else None
 
 
-def _boxes(value: object) -> tuple[Box, ...]:
+def _boxes(row: dict[str, Any]) -> tuple[Box, ...] | None:
+    value = row.get("boxes")
+    if value is None:
+        return None
     if not isinstance(value, list):
         raise ValueError(f"boxes: expected a list of [x0, y0, x1, y1], found {json.dumps(value)[:40]}")
     return tuple(_box(item) for item in value)
@@ -119,3 +171,29 @@ def _mask(row: dict[str, Any], folder: str) -> str | RunLengthMask | None:
     if path is not None and "\0" in path:
         raise ValueError("mask: expected the path of an image")
     return None if path is None else os.path.join(folder, path)
+
+
+def _size(
+    row: dict[str, Any], boxes: tuple[Box, ...] | None, mask: str | RunLengthMask | None
+) -> tuple[int, int] | None:
+    """The (height, width) of the edited image, None where it is not told."""
+    height, width = row.get("height"), row.get("width")
+    size = mask.size if isinstance(mask, RunLengthMask) else None
+    if height is not None or width is not None:
+        if not all(type(side) is int and side > 0 for side in (height, width)):
+            raise ValueError(f"width and height: expected whole pixels, found {json.dumps([width, height])[:40]}")
+        told = (int(height or 0), int(width or 0))
+        if size not in {None, told}:
+            raise ValueError(f"width and height: expected those of the mask, {size}, height first; found {told}")
+        size = told
+    for box in boxes or ():
+        if size is not None and (box[2] > size[1] or box[3] > size[0]):
+            raise ValueError(f"boxes: expected them within {size[1]} x {size[0]} pixels, found {list(box)}")
+    return size
+
+
+def _is_template(row: dict[str, Any]) -> bool:
+    origin = row.get("origin") or _ORIGINS[0]
+    if origin not in _ORIGINS:
+        raise ValueError(f"origin: expected one of {', '.join(_ORIGINS)}, found {json.dumps(origin)[:40]}")
+    return bool(origin == _ORIGINS[1])

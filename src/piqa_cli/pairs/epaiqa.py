@@ -11,7 +11,7 @@ import json
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -70,10 +70,17 @@ def read_labels(path: str, image_dir: str) -> Iterator[LabelledPair | Failure]:
     Raises:
         InputError: the label file (E_LABELS) or the folder cannot be read.
     """
-    labels = parse_labels(path)
-    library = _Library(image_dir)
-    seen = set[str]()
-    for number, label in enumerate(labels, 1):
+    yield from pair_labels(parse_labels(path), image_dir)
+
+
+def pair_labels(labels: Iterable[Label | Failure], image_dir: str) -> Iterator[LabelledPair | Failure]:
+    """Labels with their images, in their order, as `read_labels` finds them.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    library = ImageLibrary(image_dir)
+    for label in labels:
         if isinstance(label, Failure):
             yield label
             continue
@@ -81,23 +88,46 @@ def read_labels(path: str, image_dir: str) -> Iterator[LabelledPair | Failure]:
         try:
             for index, (name, role) in enumerate(((label.source_name, "source"), (label.edited_name, "edit"))):
                 paths[index] = library.find(name, role)
-            if label.id in seen:
-                raise _row_error(path, number, "E_DUPLICATE", "each edited image once", f"{label.edited_name!r} again")
-            seen.add(label.id)
         except InputError as error:
-            identifier = f"row {number}" if error.code == "E_DUPLICATE" else label.id
-            refused = Pair(id=identifier, source=paths[0], edited=paths[1], prompt=label.prompt)
-            yield refuse(refused, error)
+            yield refuse(Pair(id=label.id, source=paths[0], edited=paths[1], prompt=label.prompt), error)
             continue
         pair = Pair(id=label.id, source=paths[0], edited=paths[1], prompt=label.prompt)
         yield LabelledPair(pair, label.source_name, label.ratings)
 
 
 def parse_labels(path: str) -> list[Label | Failure]:
-    """The rows of a label file, without their images.
+    """The rows of a label file, without their images. A row whose edited image was rated before is a failure.
 
     Raises:
         InputError: the file cannot be read or is not a JSON list of objects (E_LABELS).
+    """
+    return label_rows(load_rows(path), path)
+
+
+def label_rows(rows: Iterable[object], path: str) -> list[Label | Failure]:
+    """Rows of `load_rows` as labels, in their order; `path` is for the messages."""
+    labels: list[Label | Failure] = []
+    seen = dict[str, int]()
+    for number, row in enumerate(rows, 1):
+        label = _label(row, number, path)
+        if not isinstance(label, Failure):
+            first = seen.setdefault(match_key(label.id), number)
+            label = label if first == number else _repeated(label, number, first, path)
+        labels.append(label)
+    return labels
+
+
+def _repeated(label: Label, number: int, first: int, path: str) -> Failure:
+    found = f"{label.edited_name!r} again, as in row {first}"
+    pair = Pair(id=f"row {number}", source=label.source_name, edited=label.edited_name, prompt=label.prompt)
+    return refuse(pair, _row_error(path, number, "E_DUPLICATE", "each edited image once", found))
+
+
+def load_rows(path: str) -> list[object]:
+    """The rows of a label file as they stand there, whatever they hold.
+
+    Raises:
+        InputError: the file cannot be read or is not a JSON list (E_LABELS).
     """
     expected = "a JSON list of objects with source_img_name and edited_img_name"
     try:
@@ -116,7 +146,7 @@ def parse_labels(path: str) -> list[Label | Failure]:
     if not isinstance(rows, list):
         found = f"a JSON {type(rows).__name__}"
         raise InputError("the label file is not a list", code="E_LABELS", file=path, expected=expected, found=found)
-    return [_label(row, number, path) for number, row in enumerate(rows, 1)]
+    return rows
 
 
 def _label(row: object, number: int, path: str) -> Label | Failure:
@@ -180,17 +210,29 @@ def clean_prompt(text: str) -> str:
     return text
 
 
-class _Library:
-    """Image files under a folder by name."""
+class ImageLibrary:
+    """Image files under a folder by name.
+
+    Args:
+        folder: where to look, at any depth.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self.images = list_images(folder).images
         self._named = defaultdict[str, list[ImageFile]](list)
-        for image in list_images(folder).images:
+        for image in self.images:
             self._named[match_key(image.relative.rsplit("/", 1)[-1])].append(image)
 
     def find(self, name: str, role: str) -> str:
         """The path of the one image of this name, which may say its folder as well.
+
+        Args:
+            name: as the label file has it.
+            role: "source" or "edit"; of several images the one counts that is in a folder named so.
 
         Raises:
             InputError: there is none (E_NOT_FOUND), or several (E_DUPLICATE).
@@ -224,6 +266,13 @@ def match_key(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace('"', "").replace("\\", "/").strip())
 
 
+def twice(message: str, name: str, expected: str) -> InputError:
+    """The error (E_DUPLICATE) that two things bear one name."""
+    return InputError(
+        message, code="E_DUPLICATE", expected=expected, found=f"{name!r} twice", hint="remove one of the two"
+    )
+
+
 def split_of(source_name: str, *, test_share: float = 0.2, seed: int = 0) -> Split:
     """The side of a source-disjoint split on which all edits of a photo are.
 
@@ -234,5 +283,10 @@ def split_of(source_name: str, *, test_share: float = 0.2, seed: int = 0) -> Spl
         test_share: expected share of photos in the test part, 0..1.
         seed: another split for another seed.
     """
-    digest = sha256(f"{seed}\0{source_name}".encode("utf-8", "surrogatepass")).digest()
+    digest = photo_digest(source_name, seed)
     return "test" if int.from_bytes(digest[:8], "big") < test_share * 2**64 else "train"
+
+
+def photo_digest(source_name: str, seed: int) -> bytes:
+    """What takes the place of chance in a split: 32 bytes that only the photo's name and the seed decide."""
+    return sha256(f"{seed}\0{source_name}".encode("utf-8", "surrogatepass")).digest()

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
-from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, read_lines, row_error
+from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, not_a_manifest, read_lines, row_error
 from piqa_cli.schema import Failure, Pair
 
 
@@ -33,6 +33,15 @@ def read_manifest(path: str, root: str | None = None) -> Iterator[Pair | Failure
 
     Raises:
         InputError: the file cannot be read, or is no manifest (E_MANIFEST).
+    """
+    return (item for _, item in read_manifest_rows(path, root))
+
+
+def read_manifest_rows(path: str, root: str | None = None) -> Iterator[tuple[Row, Pair | Failure]]:
+    """As `read_manifest`, each pair with the row that it was made from: its cells as written, and further columns.
+
+    Raises:
+        InputError: as `read_manifest`.
     """
     try:
         stream = open(path, "rb")  # noqa: SIM115 closed below, and the error belongs to the path
@@ -55,11 +64,11 @@ def read_stream(stream: BinaryIO, root: str | None = None) -> Iterator[Pair | Fa
     Raises:
         InputError: the stream is not UTF-8 text (E_MANIFEST).
     """
-    yield from _read(stream, "standard input", root or "", ".jsonl")
+    return (item for _, item in _read(stream, "standard input", root or "", ".jsonl"))
 
 
-def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[Pair | Failure]:
-    lines = read_lines(stream, name)
+def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[tuple[Row, Pair | Failure]]:
+    lines = read_lines(stream, not_a_manifest(name))
     if suffix not in {".csv", ".jsonl", ".ndjson"}:
         first = next((line for line in lines if line.text is None or line.text.strip()), None)
         if first is None:
@@ -68,7 +77,7 @@ def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[Pair 
         suffix = ".jsonl" if (first.text or "").lstrip().startswith("{") else ".csv"
     check = _Checker(name, root)
     for row in csv_rows(lines, name) if suffix == ".csv" else json_rows(lines, name):
-        yield check.pair(row)
+        yield row, check.pair(row)
 
 
 def _suffix(path: str) -> str:

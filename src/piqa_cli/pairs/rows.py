@@ -1,4 +1,4 @@
-"""Lines of text to the rows of a manifest: CSV with a header, or one JSON object a line.
+"""Lines of text to rows: any CSV with a header, and the rows of a manifest, CSV or one JSON object a line.
 
 Nothing here looks at more than one row at a time, and a bad row does not spoil those behind it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -20,6 +20,8 @@ MAX_LINE_BYTES = 1 << 20
 ACCEPTED = "CSV with a header, or one JSON object a line, with source and edited and optionally prompt, mask, id"
 _MAX_ROW_CHARACTERS = 1 << 22  # a quoted cell may span lines, but not the rest of a large file
 _DELIMITERS = ",;\t"
+Refuse = Callable[[str, str], InputError]
+"""Makes the error that a whole file is refused with, of what was found and a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one row, empty ones as None."""
+    """The cells of one row, empty ones as None; `others` are further columns in lower case, with their texts."""
 
     number: int
     source: str | None = None
@@ -41,20 +43,35 @@ class Row:
     mask: str | None = None
     id: str | None = None
     problem: InputError | None = None
+    others: tuple[tuple[str, str], ...] = ()
+
+    def other(self, column: str) -> str:
+        """The text under a further column, "" where there is none."""
+        return dict(self.others).get(column, "")
 
 
-def read_lines(stream: BinaryIO, name: str) -> Iterator[Line]:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A row of CSV: texts by column, names in lower case; or None, and why it cannot be read."""
+
+    number: int
+    texts: dict[str, str] | None
+    found: str = ""
+    hint: str = ""
+
+
+def read_lines(stream: BinaryIO, refuse: Refuse) -> Iterator[Line]:
     """The lines of UTF-8 text, each as soon as it is there; bytes that are not UTF-8 survive as surrogates.
 
     Raises:
-        InputError: the text is UTF-16 (E_MANIFEST).
+        InputError: the text is UTF-16.
     """
     number = 0
     while data := stream.readline(MAX_LINE_BYTES):
         number += 1
         if number == 1:
             if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise _not_a_manifest(name, "UTF-16 text", "save it as UTF-8")
+                raise refuse("UTF-16 text", "save it as UTF-8")
             data = data.removeprefix(b"\xef\xbb\xbf")
         if len(data) >= MAX_LINE_BYTES and not data.endswith(b"\n"):
             while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -100,8 +117,27 @@ def csv_rows(lines: Iterator[Line], name: str) -> Iterator[Row]:
     Raises:
         InputError: the header does not name source and edited (E_MANIFEST).
     """
+    for cells in csv_cells(lines, REQUIRED, COLUMNS, not_a_manifest(name)):
+        if cells.texts is None:
+            yield _bad_row(name, cells.number, cells.found, cells.hint)
+        else:
+            yield _row(cells.number, cells.texts)
+
+
+def csv_cells(lines: Iterator[Line], required: Sequence[str], known: Sequence[str], refuse: Refuse) -> Iterator[Cells]:
+    """The rows under a header whose delimiter is a comma, a semicolon or a tab; empty rows are passed over.
+
+    Args:
+        lines: of the file; without any there are no rows.
+        required: columns that the header must name once, in any order and case.
+        known: columns that it must not name twice.
+        refuse: makes the error for a header that does not.
+
+    Raises:
+        InputError: as `refuse` makes it.
+    """
     feed = _Replay(lines)
-    columns, delimiter = _header(feed, name)
+    columns, delimiter = _header(feed, required, known, refuse)
     if not columns:
         return
     while True:
@@ -114,20 +150,21 @@ def csv_rows(lines: Iterator[Line], name: str) -> Iterator[Row]:
             number = feed.taken[0].number
             feed.give_back()
             hint = 'put cells that hold commas, quotes or line ends in "quotes" and double the quotes inside'
-            yield _bad_row(name, number, f"not readable as CSV: {error}", hint)
+            yield Cells(number, None, f"not readable as CSV: {error}", hint)
             continue
         number = feed.taken[0].number
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(columns):
             found = f"{len(cells)} cells under {len(columns)} columns"
-            yield _bad_row(name, number, found, f'put a prompt that holds "{delimiter}" in quotes')
+            yield Cells(number, None, found, f'put a cell that holds "{delimiter}" in quotes')
             continue
-        yield _row(number, dict(zip(columns, cells, strict=False)))
+        yield Cells(number, dict(zip(columns, cells, strict=False)))
 
 
-def _header(feed: _Replay, name: str) -> tuple[list[str], str]:
+def _header(feed: _Replay, required: Sequence[str], known: Sequence[str], refuse: Refuse) -> tuple[list[str], str]:
     """The columns in lower case, and the delimiter; no columns for an empty file."""
+    hint = f"name the columns in the first line: {','.join(required)},..."
     text = ""
     try:
         while not text.strip():
@@ -136,17 +173,15 @@ def _header(feed: _Replay, name: str) -> tuple[list[str], str]:
     except StopIteration:
         return [], ","
     except csv.Error as error:
-        raise _not_a_manifest(name, str(error), "name the columns in the first line: source,edited,...") from error
+        raise refuse(str(error), hint) from error
     for delimiter, cells in zip(_DELIMITERS, readings, strict=True):
         columns = [cell.strip().lower() for cell in cells]
-        if all(columns.count(column) == 1 for column in REQUIRED):
-            twice = [column for column in COLUMNS if columns.count(column) > 1]
+        if set(required) <= set(columns):
+            twice = [column for column in known if columns.count(column) > 1]
             if twice:
-                raise _not_a_manifest(name, f"two columns named {twice[0]}", "name each column once")
+                raise refuse(f"two columns named {twice[0]}", "name each column once")
             return columns, delimiter
-    raise _not_a_manifest(
-        name, f"first line {text.strip()[:120]!r}", "name the columns in the first line: source,edited,..."
-    )
+    raise refuse(f"first line {text.strip()[:120]!r}", hint)
 
 
 def json_rows(lines: Iterable[Line], name: str) -> Iterator[Row]:
@@ -175,14 +210,22 @@ def _json_row(text: str, number: int, name: str) -> Row:
         if cell is not None and not isinstance(cell, str):
             return _bad_row(name, number, f"{json.dumps(cell)[:40]} as {column}", f"write {column} as text")
         cells[column] = cell or ""
-    return _row(number, cells)
+    others = {column.lower(): _as_text(cell) for column, cell in value.items() if column not in COLUMNS}
+    return _row(number, others | cells)
+
+
+def _as_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else json.dumps(cell)
 
 
 def _row(number: int, cells: Mapping[str, str]) -> Row:
     source, edited, prompt, mask, identifier = (
         cell if (cell := cells.get(column, "")).strip() else None for column in COLUMNS
     )
-    return Row(number, source, edited, prompt, mask, identifier)
+    others = tuple((column, cell) for column, cell in cells.items() if column not in COLUMNS)
+    return Row(number, source, edited, prompt, mask, identifier, others=others)
 
 
 def _bad_row(name: str, number: int, found: str, hint: str) -> Row:
@@ -195,6 +238,11 @@ def row_error(name: str, number: int, found: str, hint: str) -> InputError:
     return InputError(message, code="E_MANIFEST", file=name, expected="source and edited", found=found, hint=hint)
 
 
-def _not_a_manifest(name: str, found: str, hint: str) -> InputError:
-    message = "the manifest cannot be read"
-    return InputError(message, code="E_MANIFEST", file=name, expected=ACCEPTED, found=found, hint=hint)
+def not_a_manifest(name: str) -> Refuse:
+    """How a file that is no manifest is refused (E_MANIFEST)."""
+
+    def refuse(found: str, hint: str) -> InputError:
+        message = "the manifest cannot be read"
+        return InputError(message, code="E_MANIFEST", file=name, expected=ACCEPTED, found=found, hint=hint)
+
+    return refuse

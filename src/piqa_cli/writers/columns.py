@@ -10,7 +10,7 @@ from piqa_cli.schema import Assessment, Dimension, Failure, Outcome, Region, Sco
 
 Cell = str | float | int | bool | None
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _QUOTED = frozenset(',"\r\n')
 
 
@@ -146,7 +146,7 @@ def _cell(column: Column, outcome: Outcome) -> str:
         return repr(value) if math.isfinite(value) else ""
     text = str(value)
     # A spreadsheet would run such a cell as a formula; the apostrophe is its sign for "this is text".
-    return "'" + text if column.kind == "text" and text.startswith(_FORMULA_STARTS) else text
+    return "'" + text if column.kind == "text" and text.startswith(FORMULA_STARTS) else text
 
 
 def _quote(cell: str) -> str:

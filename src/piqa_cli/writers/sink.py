@@ -130,6 +130,19 @@ class Sink:
             pass  # the error that brought us here is the one to report
 
 
+def write_text(path: str, text: str) -> None:
+    """A whole file, in UTF-8; one that is there is overwritten.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    sink = Sink(path)
+    try:
+        sink.write(text)
+    finally:
+        sink.close()
+
+
 def _below_buffers(stream: Stream) -> tuple[Any, bool]:
     """The stream to write to under Python's buffers, and whether it only takes text (a `StringIO`)."""
     stream.flush()

@@ -1,0 +1,1 @@
+"""Rated edits as a data set: label files checked, counted, split and converted; raw ratings to mean opinion scores."""
