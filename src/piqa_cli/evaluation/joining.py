@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from piqa_cli.errors import InputError
-from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of
+from piqa_cli.pairs.epaiqa import Label, Split, split_of
+from piqa_cli.pairs.names import Names, check_once, twice
 from piqa_cli.schema import Assessment, Dimension, Failure, Outcome
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +50,6 @@ class Joined:
         return tuple(case.label.edited_name for case in self.cases if case.outcome is None)
 
 
-class Names(Generic[T]):
-    """Things by the name of an edited file, as a record tells it: by its path, else by its id, else by its stem.
-
-    Quotes and Unicode forms do not count (`match_key`). A name that says a folder matches only a path in it.
-    """
-
-    def __init__(self, named: Iterable[tuple[str, T]]) -> None:
-        self._by_name = defaultdict[str, list[tuple[str, T]]](list)
-        self._by_stem = defaultdict[str, list[tuple[str, T]]](list)
-        for name, thing in named:
-            key = match_key(name)
-            self._by_name[_base(key)].append((key, thing))
-            self._by_stem[_base(os.path.splitext(key)[0])].append((os.path.splitext(key)[0], thing))
-
-    def find(self, record: Outcome) -> T | None:
-        """What a record belongs to; None where nothing or more than one thing fits."""
-        path = match_key(edited_path(record))
-        identifier = match_key(record.id)
-        for table, name in (
-            (self._by_name, path),
-            (self._by_name, identifier),
-            (self._by_stem, identifier),
-            (self._by_stem, os.path.splitext(path)[0]),
-        ):
-            fits = [thing for key, thing in table.get(_base(name), ()) if f"/{name}".endswith(f"/{key}")]
-            if len(fits) == 1:
-                return fits[0]
-        return None
-
-
 def edited_path(record: Outcome) -> str:
     """The edited file's path as the record has it."""
     return record.pair.edited if isinstance(record, Failure) else record.pair.edited.path
@@ -114,12 +80,12 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
     Raises:
         InputError: two labels or two assessments name one edited image (E_DUPLICATE); nothing joins (E_UNPAIRED).
     """
-    _check_once(labels)
+    check_once((label.edited_name for label in labels), "two labels name one edited image", "each image rated once")
     names = Names((label.edited_name, index) for index, label in enumerate(labels))
     found: dict[int, Outcome] = {}
     strangers: list[str] = []
     for record in records:
-        index = names.find(record)
+        index = names.find(edited_path(record), record.id)
         if index is None:
             strangers.append(record.id)
             continue
@@ -139,22 +105,6 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
     return joined
 
 
-def _check_once(labels: Iterable[Label]) -> None:
-    seen = set[str]()
-    for label in labels:
-        key = match_key(label.edited_name)
-        if key in seen:
-            raise twice("two labels name one edited image", label.edited_name, "each edited image rated once")
-        seen.add(key)
-
-
-def twice(message: str, name: str, expected: str) -> InputError:
-    """The error (E_DUPLICATE) that two things bear one name."""
-    return InputError(
-        message, code="E_DUPLICATE", expected=expected, found=f"{name!r} twice", hint="remove one of the two"
-    )
-
-
 def _nothing_joins(joined: Joined, elsewhere: int) -> InputError:
     shown = ", ".join(repr(name) for name in joined.strangers[:3]) or "no records"
     if elsewhere:
@@ -166,7 +116,3 @@ def _nothing_joins(joined: Joined, elsewhere: int) -> InputError:
         found=shown,
         hint="records and labels are joined by the edited file's name; check that both are of the same data",
     )
-
-
-def _base(name: str) -> str:
-    return name.rsplit("/", 1)[-1]

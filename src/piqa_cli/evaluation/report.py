@@ -13,7 +13,7 @@ from piqa_cli.evaluation import explanations, grounding
 from piqa_cli.evaluation.baselines import Rows, blind, from_ratings, parts_of
 from piqa_cli.evaluation.explanations import ExplanationReport, Told
 from piqa_cli.evaluation.grounding import GroundingReport, Overlap
-from piqa_cli.evaluation.joining import Case, Joined, Names, twice
+from piqa_cli.evaluation.joining import Case, Joined, edited_path
 from piqa_cli.evaluation.reliability import Reliability, reliability
 from piqa_cli.evaluation.scores import (
     SUBSETS,
@@ -26,8 +26,10 @@ from piqa_cli.evaluation.scores import (
     system_of,
 )
 from piqa_cli.evaluation.significance import Difference, compare
-from piqa_cli.pairs.annotations import Annotation
+from piqa_cli.pairs.annotations import Annotation, by_name
 from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of
+from piqa_cli.pairs.names import Names
+from piqa_cli.pairs.truth import true_regions
 from piqa_cli.schema import Failure
 
 Baselines = Literal["none", "blind", "all"]
@@ -111,7 +113,7 @@ def evaluate(
     for system in _baselines(labels, wanted, split, baselines):
         chosen = SUBSETS if system.kind == "blind" else SUBSETS[:2]
         rows += score_rows(ratings, system, np.zeros(wanted.size, bool), how, chosen)
-    names = _by_name(annotations)
+    names = by_name(annotations)
     return Evaluation(
         split,
         len(wanted) if not subjects else len(subjects[0].joined.cases),
@@ -147,18 +149,6 @@ def _baselines(labels: Sequence[Label], wanted: Rows, split: Split | None, which
         yield from from_ratings(labels, wanted, parts)
 
 
-def _by_name(annotations: Iterable[Annotation]) -> Names[Annotation]:
-    kept: dict[str, Annotation] = {}
-    for annotation in annotations:
-        key = match_key(annotation.edited_name)
-        if key in kept:
-            raise twice(
-                "two annotations name one edited image", annotation.edited_name, "each edited image annotated once"
-            )
-        kept[key] = annotation
-    return Names(kept.items())
-
-
 def _details(subject: Subject, names: Names[Annotation], how: Resampling) -> Details:
     overlaps: list[Overlap] = []
     told: list[Told] = []
@@ -167,10 +157,10 @@ def _details(subject: Subject, names: Names[Annotation], how: Resampling) -> Det
     for case in subject.joined.matched:
         if case.assessment is None:
             continue
-        annotation = names.find(case.assessment)
+        annotation = names.find(edited_path(case.assessment), case.assessment.id)
         truth = None
         try:
-            truth = None if annotation is None else grounding.true_regions(annotation, case.assessment.pair.edited)
+            truth = None if annotation is None else true_regions(annotation, case.assessment.pair.edited)
             if truth is not None:
                 overlaps.append(grounding.overlap_of(case.assessment, truth, case.label.source_name))
         except InputError as error:
