@@ -129,7 +129,7 @@ def processes(folder: Path, base: Path, data: Path) -> common.Table:
     """The same of two processes with two pairs each, and one with four."""
     options = {"steps": 6, "stage": "score", "validation_pairs": 4}
     run(command(base, data, folder / "one", batch_size=4, **options))
-    # `accelerate launch --cpu` starts one process whatever it is told; torchrun starts two, and accelerate connects them.
+    # `accelerate launch --cpu` starts one process whatever it is told; torchrun starts two, which accelerate connects.
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
     run(command(base, data, folder / "two", batch_size=2, **options), launcher=launcher)
     return _compared("Two processes against one", folder / "one", folder / "two")

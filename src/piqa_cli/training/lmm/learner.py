@@ -19,6 +19,7 @@ from piqa_cli.lmm.loading import Vlm
 from piqa_cli.metrics import srcc
 from piqa_cli.schema import Dimension
 from piqa_cli.training.lmm.answers import Batch, answer_losses, answer_sums, level_logs, level_moments, order_loss
+from piqa_cli.training.lmm.figures import Figures
 from piqa_cli.training.lmm.material import Example, Material
 from piqa_cli.training.lmm.packing import pack
 from piqa_cli.training.lmm.peers import Peers
@@ -28,29 +29,6 @@ from piqa_cli.training.lmm.turns import Asker
 ORDER_WEIGHT = 0.2  # of the ranking loss beside the divergence of the level words
 _AHEAD = 3  # batches made while the model computes
 _TASK = "task"  # entry of a batch: which stage asks
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How a model does on the validation pairs.
-
-    losses: (stage, mean loss an answer), of the stages that have pairs; weighed as in training, without the ranking.
-    ranks: (dimension, Spearman correlation of told and true values), NaN where that is not defined.
-    """
-
-    losses: tuple[tuple[str, float], ...]
-    ranks: tuple[tuple[Dimension, float], ...]
-
-    @property
-    def srcc(self) -> float:
-        """The mean over the dimensions in which it is defined; NaN if there is none."""
-        known = [value for _, value in self.ranks if math.isfinite(value)]
-        return sum(known) / len(known) if known else math.nan
-
-    def named(self) -> dict[str, float]:
-        """All figures, as they are logged."""
-        ranks = {f"srcc {dimension.value}": value for dimension, value in self.ranks}
-        return {**{f"loss {name}": value for name, value in self.losses}, **ranks, "srcc": self.srcc}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
