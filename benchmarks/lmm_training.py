@@ -30,6 +30,7 @@ from benchmarks import common, pictures
 from piqa_cli.lmm.loading import load_vlm
 from piqa_cli.lmm.settings import LmmSettings
 from piqa_cli.training.lmm.settings import STAGES
+from piqa_cli.training.loop import finished_steps
 from scripts.small_vlm import look_across, write_base
 
 SIZE = (96, 64)  # width, height: small enough that no region is worth enlarging
@@ -112,17 +113,27 @@ def stages(folder: Path, base: Path, data: Path, steps: int) -> common.Table:
 
 
 def killed(folder: Path, base: Path, data: Path) -> common.Table:
-    """The largest difference of a weight between a run that was killed (SIGKILL) and resumed, and a straight one."""
-    options = {"steps": 40, "batch_size": 2, "stage": "score", "validation_pairs": 8, "validate_every": 5}
+    """How far a run that was killed (SIGKILL) after its first checkpoint and resumed is from a straight one."""
+    options: dict[str, Any] = {
+        "steps": 300,
+        "batch_size": 2,
+        "stage": "score",
+        "validation_pairs": 8,
+        "validate_every": 40,
+    }
     run(command(base, data, folder / "straight", **options))
-    broken = command(base, data, folder / "broken", **options)
+    broken, checkpoint = command(base, data, folder / "broken", **options), folder / "broken" / "score.safetensors"
     process = subprocess.Popen([sys.executable, "-m", "piqa_cli", *broken])
-    while process.poll() is None and not (folder / "broken" / "score-best.safetensors").is_file():
+    while process.poll() is None and not checkpoint.is_file():
         time.sleep(PAUSE)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    kept = finished_steps(checkpoint)
+    if not 0 < kept < options["steps"]:
+        raise SystemExit(f"killed with {kept} of {options['steps']} steps kept: nothing to go on from")
     run(broken, "--resume")
-    return _compared("A killed run against a straight one", folder / "straight", folder / "broken")
+    title = f"A run killed, with {kept} of {options['steps']} steps kept, against a straight one"
+    return _compared(title, folder / "straight", folder / "broken")
 
 
 def processes(folder: Path, base: Path, data: Path) -> common.Table:
@@ -136,10 +147,7 @@ def processes(folder: Path, base: Path, data: Path) -> common.Table:
 
 
 def _compared(title: str, first: Path, second: Path) -> common.Table:
-    """How far the adapters' second factors, which start at zero, came to lie apart.
-
-    Single weights say little: where a gradient is all but zero, AdamW takes a whole step by the sign of its rounding.
-    """
+    """How far the adapters' second factors, which start at zero, came to lie apart."""
     ours, theirs = (load_file(folder / "score.safetensors") for folder in (first, second))
     names = [name for name in ours if name.startswith("model.") and "lora_B" in name]
     gone = [ours[name].double() for name in names]
