@@ -27,6 +27,7 @@ from piqa_cli.lmm.prefix import ask
 from piqa_cli.lmm.prompts import compare
 from piqa_cli.pairs.annotations import Annotation
 from piqa_cli.pairs.epaiqa import LabelledPair
+from piqa_cli.regions import encode_mask
 from piqa_cli.schema import Dimension, Pair
 from piqa_cli.training import loop
 from piqa_cli.training.lmm.answers import answer_losses, order_loss
@@ -40,7 +41,7 @@ from piqa_cli.training.lmm.settings import LmmTrainSettings
 from piqa_cli.training.lmm.stages import STAGES
 from piqa_cli.training.lmm.train import train
 from piqa_cli.training.lmm.tuning import tune
-from piqa_cli.training.lmm.turns import Asker, has_reasons, scores_of
+from piqa_cli.training.lmm.turns import Asker, has_reasons, has_region, scores_of
 from rated_edits import write_edits
 from tiny_vlms import KINDS, checkpoint
 
@@ -279,6 +280,21 @@ def test_a_box_outside_its_picture_is_refused_with_the_file(data: Path) -> None:
     with pytest.raises(InputError, match="outside the picture") as caught:
         asker.where(example_of(data, boxes=((200, 2, 240, 30),)), np.random.default_rng(0))
     assert str(caught.value.file).endswith("s0_0.png")
+
+
+def test_a_mask_tells_the_region_where_no_boxes_do(data: Path) -> None:
+    asker, rng = Asker(load(checkpoint("qwen3_vl")), ()), np.random.default_rng(0)
+    mask = np.zeros((64, 96), np.bool_)
+    assert not has_region(example_of(data, boxes=(), mask=encode_mask(mask)))  # nothing was edited
+    empty = example_of(data, mask=encode_mask(mask))
+    assert has_region(empty)
+    with pytest.raises(InputError, match="marks nothing as edited"):
+        asker.where(empty, rng)
+    mask[10:30, 40:80] = True
+    masked, boxed = (
+        example_of(data, **known) for known in ({"mask": encode_mask(mask)}, {"boxes": ((40, 10, 80, 30),)})
+    )
+    assert asker.where(masked, rng).turns == asker.where(boxed, rng).turns
 
 
 def test_edits_of_a_photo_are_on_one_side_of_the_split(data: Path) -> None:

@@ -19,7 +19,7 @@ from piqa_cli.training.lmm.settings import LmmTrainSettings
 
 Part = Literal["language", "vision", "projector"]
 
-PARTS: Final[dict[Part, str]] = {
+PART_NAMES: Final[dict[Part, str]] = {
     "projector": r"(^|\.)(multi_modal_projector|mm_projector|connector|merger|deepstack_merger_list)(\.|$)",
     "vision": r"(^|\.)(visual|vision_tower|vision_model)(\.|$)",
     "language": r"(^|\.)(language_model|text_model|lm_head)(\.|$)",
@@ -79,7 +79,7 @@ def figures_of(file: Path) -> dict[str, float]:
 
 def part_of(name: str) -> Part | None:
     """The part of the model that a module or parameter of this name belongs to."""
-    return next((part for part, pattern in PARTS.items() if re.search(pattern, name)), None)
+    return next((part for part, pattern in PART_NAMES.items() if re.search(pattern, name)), None)
 
 
 def tune(vlm: Vlm, settings: LmmTrainSettings) -> Tuned:
@@ -99,7 +99,7 @@ def tune(vlm: Vlm, settings: LmmTrainSettings) -> Tuned:
         raise ModelError(
             f"the parts of a {vlm.family.model_type} model are not known by their names",
             code="E_MODEL_ARCHITECTURE",
-            expected=", ".join(f"{part}: {pattern}" for part, pattern in PARTS.items()),
+            expected=", ".join(f"{part}: {pattern}" for part, pattern in PART_NAMES.items()),
             found=", ".join(name for name, _ in vlm.model.named_children()),
         )
     if settings.full:
