@@ -18,7 +18,7 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-IDS = {
+IDS: dict[str, Any] = {
     "image_token_id": SPECIAL.index("<|image_pad|>"),
     "video_token_id": SPECIAL.index("<|video_pad|>"),
     "vision_start_token_id": SPECIAL.index("<|vision_start|>"),
@@ -60,7 +60,7 @@ def make_tokenizer(texts: Iterable[str] = (), size: int = 4000) -> Any:
     )
 
 
-def save_processor(folder: Path, tokenizer: Any, kind: str, **options: int) -> None:
+def save_processor(folder: Path, tokenizer: Any, kind: str, **options: Any) -> None:
     """Writes the tokenizer, and the image processor of these options under the processor class `kind`."""
     import transformers as hf
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_the_mirror_turns_pictures_and_mask_and_twice_is_no_change() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "held_to"), [("fp32", "fp32"), ("bf16", "half")])
-def test_the_shipped_model_is_held_to_its_number_format(dtype: str, held_to: str) -> None:
+def test_the_shipped_model_is_held_to_its_number_format(dtype: Literal["fp32", "bf16"], held_to: str) -> None:
     assert precision_of(open_assessor("compact", device="cpu", dtype=dtype)) == held_to
 
 

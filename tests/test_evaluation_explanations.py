@@ -14,13 +14,14 @@ from piqa_cli.compact.explain import FAULT_NAMES
 from piqa_cli.errors import InputError
 from piqa_cli.evaluation.explanations import FAULT_WORDS, check, faults_named, place_named
 from piqa_cli.evaluation.explanations import summarise as summarise_explanations
-from piqa_cli.evaluation.grounding import overlap_of, summarise, true_regions
+from piqa_cli.evaluation.grounding import overlap_of, summarise
 from piqa_cli.evaluation.means import mean_of, ratio_of
 from piqa_cli.evaluation.scores import Resampling
 from piqa_cli.evaluation.wording import bleu4, rouge_l
 from piqa_cli.pairs.annotations import Annotation, read_annotations
+from piqa_cli.pairs.truth import true_regions
 from piqa_cli.regions import PLACES, encode_mask, locate, place
-from piqa_cli.schema import Assessment, Box, Failure, Region, RunLengthMask, fault
+from piqa_cli.schema import Assessment, Box, Dimension, Failure, Region, RunLengthMask, fault
 from records import ORDINARY
 
 SIZE = (480, 640)
@@ -204,21 +205,36 @@ def test_rouge_l_is_that_of_lins_example() -> None:
 def test_annotations_are_read_line_by_line_and_bad_lines_do_not_stop_the_others(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     rows: list[object] = [
-        {"edited_img_name": "a.png", "boxes": [[0, 1, 2, 3]], "mask": "m/a.png", "fault": "seam", "more": 1},
+        {
+            "edited_img_name": "a.png",
+            "boxes": [[0, 1, 2, 3]],
+            "mask": "m/a.png",
+            "fault": "seam",
+            "more": 1,
+            "deviations": {"harmony": 0.5, "overall": 0},
+        },
         {"edited_img_name": "b.png", "boxes": [], "mask": {"size": [2, 2], "counts": "04"}, "explanation": "x"},
         {"edited_img_name": "c.png", "boxes": [[3, 1, 2, 3]]},
         {"edited_img_name": "c.png", "boxes": [[0, 0, 1.5, 3]]},
         {"edited_img_name": "c.png", "boxes": 3},
         {"edited_img_name": "c.png", "mask": {"size": [2], "counts": "04"}},
         {"edited_img_name": "c.png", "fault": 3},
+        {"edited_img_name": "c.png", "deviations": {"charm": 1}},
+        {"edited_img_name": "c.png", "deviations": {"harmony": -1}},
+        {"edited_img_name": "c.png", "deviations": {"harmony": True}},
+        {"edited_img_name": "c.png", "deviations": 2},
         {"boxes": []},
         [],
     ]
     path.write_text("\n".join(map(json.dumps, rows)) + '\n\n{"edited_img_name": "torn', "utf-8")
     first, second, *bad = read_annotations(str(path))
-    assert first == Annotation("a.png", ((0, 1, 2, 3),), str(tmp_path / "m/a.png"), "seam", None)
+    differing = ((Dimension.OVERALL, 0.0), (Dimension.HARMONY, 0.5))
+    mask = str(tmp_path / "m/a.png")
+    assert first == Annotation("a.png", ((0, 1, 2, 3),), mask, "seam", None, deviations=differing)
+    assert first.deviation(Dimension.HARMONY) == 0.5
+    assert first.deviation(Dimension.NATURALNESS) is None
     assert second == Annotation("b.png", (), RunLengthMask(size=(2, 2), counts="04"), None, "x", (2, 2))
-    assert len(bad) == 8
+    assert len(bad) == 12
     assert all(isinstance(one, Failure) and one.error.code == "E_LABELS" for one in bad)
     with pytest.raises(InputError) as error:
         list(read_annotations(str(tmp_path / "no.jsonl")))

@@ -13,7 +13,7 @@ from PIL import Image
 from piqa_cli.errors import ModelError
 from piqa_cli.lmm.levels import spell
 from piqa_cli.lmm.loading import Vlm, load_vlm
-from piqa_cli.lmm.prefix import ROUTES, ask
+from piqa_cli.lmm.prefix import ROUTES, ask, extend, states
 from piqa_cli.lmm.prompts import WHERE, compare
 from piqa_cli.lmm.settings import LmmSettings
 from piqa_cli.schema import Dimension
@@ -62,9 +62,29 @@ def test_a_packed_question_is_answered_as_the_assessor_would_have_it_answered(ki
         torch.testing.assert_close(told[:, place], answer.first, atol=1e-4, rtol=0)
 
 
-def test_a_kind_that_makes_its_own_masks_says_so() -> None:
-    with pytest.raises(ModelError, match="gemma3 cannot be trained on packed"):
-        pack(tiny("gemma3"), dialogues())
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not ROUTES[kind].packed])
+def test_a_kind_that_makes_its_own_masks_has_a_row_a_question_and_is_asked_the_same(kind: str) -> None:
+    vlm, batch = tiny(kind), dialogues()
+    packed = pack(vlm, batch)
+    turns = 1 + len(RATED)
+    assert len(packed["input_ids"]) == turns * len(batch)
+    inputs = {name: value for name, value in packed.items() if name not in OURS}
+    with torch.inference_mode():
+        told = vlm.model(**inputs, use_cache=False).logits.log_softmax(-1)
+    shown, end = [dialogue.conversation for dialogue in batch], int(packed["level_columns"][0])
+    questions = [spell(vlm.processor.tokenizer, dimension, "tiny").question for dimension in RATED]
+    for place, answer in enumerate(ask(vlm, shown, questions)):
+        torch.testing.assert_close(told[1 + place :: turns, end], answer.first, atol=1e-4, rtol=0)
+    known = ~torch.isnan(packed["level_targets"]).any(-1)
+    assert known.tolist() == 2 * [[False, False], [True, False], [False, True]]
+    # The written answer is read as the model would read on what it wrote itself.
+    (state,) = states(vlm, shown, [WHERE])
+    for row, box in enumerate(("[1, 2, 3, 4]", "[10, 20, 30, 40]")):
+        ids = vlm.processor.tokenizer(box, add_special_tokens=False)["input_ids"]
+        _, wanted = extend(vlm, state, torch.tensor([ids]).expand(len(batch), -1), every=True)
+        torch.testing.assert_close(told[turns * row, end + 1 : end + 1 + len(ids)], wanted[row], atol=1e-4, rtol=0)
+        label = packed["labels"][turns * row]
+        assert label[label >= 0].tolist() == [*ids, vlm.processor.tokenizer.eos_token_id]
 
 
 def test_labels_stand_where_the_answer_is_to_be_said() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from piqa_cli.cli.options import SEED, command
+from piqa_cli.cli.options import HUB, MODEL, SEED, command
 from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Train an assessor, or the networks that its training edits come from.")
+
+_OF_LMM = {**HUB, "device": MODEL["device"], "dtype": MODEL["dtype"]}
 
 
 @app.command("compact")
@@ -90,6 +92,80 @@ def train_compact(
 
     if not train(settings, report=run.note):
         run.note(f"stopped with a checkpoint; go on with --resume --out {printable(out)}")
+
+
+@app.command("lmm")
+@command(_OF_LMM, SEED)
+def train_lmm(
+    run: Run,
+    base: Annotated[str, typer.Option("--base", metavar="NAME", help="What to begin with: a folder, or OWNER/NAME.")],
+    data: Annotated[str, typer.Option("--data", metavar="DIR", help="Labels, images, and annotations.jsonl if any.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where adapter, log and checkpoints go.")],
+    stage: Annotated[
+        Literal["ground", "score", "explain", "all"],
+        typer.Option("--stage", metavar="STAGE", help="ground, score, explain or all, each from the one before."),
+    ] = "all",
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="FILE", help="Label file; the only .json in --data by default.")
+    ] = None,
+    image_dir: Annotated[
+        str | None, typer.Option("--image-dir", metavar="DIR", help="The images; under --data by default.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train all of the language part, not an adapter.")] = False,
+    unfreeze: Annotated[
+        str, typer.Option("--unfreeze", metavar="A,B", help="Train these too: vision, projector.")
+    ] = "",
+    rank: Annotated[int, typer.Option("--rank", min=1, metavar="N", help="Of the adapter.")] = 16,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Optimiser steps per stage.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, metavar="N", help="Pairs per step and process.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=0, metavar="X", help="At its peak.")
+    ] = None,
+    validate_every: Annotated[
+        int | None, typer.Option("--validate-every", min=1, metavar="N", help="Steps; ten times a stage by default.")
+    ] = None,
+    validation_pairs: Annotated[
+        int, typer.Option("--validation-pairs", min=1, metavar="N", help="Most pairs that a validation looks at.")
+    ] = 200,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Less memory, more time: activations are computed twice.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew although --out holds a run.")] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="Of the numeric libraries.")
+    ] = None,
+) -> None:
+    """Tune an image-text-to-text model on rated edits: where, how good, why. For several GPUs: accelerate launch."""
+    from piqa_cli.training.lmm.settings import PARTS, STAGES, LmmTrainSettings
+
+    parts = tuple(part.strip() for part in unfreeze.split(",") if part.strip())
+    if set(parts) - set(PARTS) or len(set(parts)) != len(parts):
+        raise UsageError(
+            f"--unfreeze: expected some of {','.join(PARTS)}, each once; found '{printable(unfreeze)}'",
+            hint="for example --unfreeze projector",
+        )
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    if learning_rate == 0:
+        raise UsageError("--learning-rate must be above 0")
+    _require_folders((("--data", data), ("--image-dir", image_dir)))
+    chosen = run.settings
+    settings = LmmTrainSettings(
+        base=base, data=data, out=out, labels=labels, image_dir=image_dir,
+        stages=STAGES if stage == "all" else (stage,), full=full, unfreeze=tuple(p for p in PARTS if p in parts),
+        rank=rank, steps=steps, batch_size=batch_size, learning_rate=learning_rate, validate_every=validate_every,
+        validation_pairs=validation_pairs, checkpointing=checkpointing, seed=chosen.seed, resume=resume,
+        overwrite=overwrite, threads=threads, device=chosen.device, dtype=chosen.dtype, revision=chosen.revision,
+        offline=chosen.offline, trust_remote_code=chosen.trust_remote_code,
+    )  # fmt: skip
+    run.progress = f"during training; go on with --resume --out {printable(out)}"
+
+    from piqa_cli.training.lmm.train import train
+
+    train(settings, report=lambda text: run.note(printable(text)), warn=lambda text: run.warn(printable(text)))
 
 
 @app.command("painters")

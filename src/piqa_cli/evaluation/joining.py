@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from piqa_cli.errors import InputError
-from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of, twice
+from piqa_cli.pairs.epaiqa import Label, Split, split_of, twice
+from piqa_cli.pairs.names import Names
 from piqa_cli.schema import Assessment, Dimension, Failure, Outcome
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +48,6 @@ class Joined:
     def missing(self) -> tuple[str, ...]:
         """Edited names of the labels that no record belongs to."""
         return tuple(case.label.edited_name for case in self.cases if case.outcome is None)
-
-
-class Names(Generic[T]):
-    """Things by the name of an edited file, as a record tells it: by its path, else by its id, else by its stem.
-
-    Quotes and Unicode forms do not count (`match_key`). A name that says a folder matches only a path in it.
-    """
-
-    def __init__(self, named: Iterable[tuple[str, T]]) -> None:
-        self._by_name = defaultdict[str, list[tuple[str, T]]](list)
-        self._by_stem = defaultdict[str, list[tuple[str, T]]](list)
-        for name, thing in named:
-            key = match_key(name)
-            self._by_name[_base(key)].append((key, thing))
-            self._by_stem[_base(os.path.splitext(key)[0])].append((os.path.splitext(key)[0], thing))
-
-    def find(self, record: Outcome) -> T | None:
-        """What a record belongs to; None where nothing or more than one thing fits."""
-        path = match_key(edited_path(record))
-        identifier = match_key(record.id)
-        for table, name in (
-            (self._by_name, path),
-            (self._by_name, identifier),
-            (self._by_stem, identifier),
-            (self._by_stem, os.path.splitext(path)[0]),
-        ):
-            fits = [thing for key, thing in table.get(_base(name), ()) if f"/{name}".endswith(f"/{key}")]
-            if len(fits) == 1:
-                return fits[0]
-        return None
 
 
 def edited_path(record: Outcome) -> str:
@@ -124,7 +90,7 @@ def join(labels: Sequence[Label], records: Iterable[Outcome], split: Split | Non
     found: dict[int, Outcome] = {}
     strangers: list[str] = []
     for record in records:
-        index = names.find(record)
+        index = names.find(edited_path(record), record.id)
         if index is None:
             strangers.append(record.id)
             continue
@@ -155,7 +121,3 @@ def _nothing_joins(joined: Joined, elsewhere: int) -> InputError:
         found=shown,
         hint="records and labels are joined by the edited file's name; check that both are of the same data",
     )
-
-
-def _base(name: str) -> str:
-    return name.rsplit("/", 1)[-1]

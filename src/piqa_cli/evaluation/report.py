@@ -13,7 +13,7 @@ from piqa_cli.evaluation import explanations, grounding
 from piqa_cli.evaluation.baselines import Rows, blind, from_ratings, parts_of
 from piqa_cli.evaluation.explanations import ExplanationReport, Told
 from piqa_cli.evaluation.grounding import GroundingReport, Overlap
-from piqa_cli.evaluation.joining import Case, Joined, Names
+from piqa_cli.evaluation.joining import Case, Joined, edited_path
 from piqa_cli.evaluation.reliability import Reliability, reliability
 from piqa_cli.evaluation.scores import (
     SUBSETS,
@@ -27,6 +27,8 @@ from piqa_cli.evaluation.significance import Difference, compare
 from piqa_cli.pairs.annotations import Annotation, by_edited_image
 from piqa_cli.pairs.columns import Ratings, ratings_of
 from piqa_cli.pairs.epaiqa import Label, Split, match_key, split_of
+from piqa_cli.pairs.names import Names
+from piqa_cli.pairs.truth import true_regions
 from piqa_cli.schema import Failure
 
 Baselines = Literal["none", "blind", "all"]
@@ -154,10 +156,10 @@ def _details(subject: Subject, names: Names[Annotation], how: Resampling) -> Det
     for case in subject.joined.matched:
         if case.assessment is None:
             continue
-        annotation = names.find(case.assessment)
+        annotation = names.find(edited_path(case.assessment), case.assessment.id)
         truth = None
         try:
-            truth = None if annotation is None else grounding.true_regions(annotation, case.assessment.pair.edited)
+            truth = None if annotation is None else true_regions(annotation, case.assessment.pair.edited)
             if truth is not None:
                 overlaps.append(grounding.overlap_of(case.assessment, truth, case.label.source_name))
         except InputError as error:

@@ -1,4 +1,4 @@
-"""A reply in words -> boxes in pixels of the edited image, or the reason why there is none.
+"""A reply in words -> boxes in pixels of the edited image, or the reason why there is none; and the other way.
 
 Each family writes boxes in its own way and its own frame (`families.Family.box_frame`). What is not clearly a box in
 that frame is none: no number is clamped into place, swapped or made up.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from piqa_cli.lmm.families import BoxFrame
@@ -68,6 +69,39 @@ def parse_boxes(reply: str, frame: BoxFrame, size: tuple[int, int], seen: tuple[
             return Parsed(reason=f"{reason} in the reply {_quote(reply)}")
         boxes.append(_to_pixels(numbers, extent, size))
     return Parsed(tuple(dict.fromkeys(boxes)))
+
+
+def write_boxes(boxes: Sequence[Box], frame: BoxFrame, size: tuple[int, int], seen: tuple[int, int]) -> str:
+    """The reply that `parse_boxes` reads these boxes from, as JSON; at most `MAX_BOXES`.
+
+    Exact where the frame has at least as many steps as the side has pixels; else a corner is off by up to a step, and
+    no box is written without area.
+
+    Args:
+        boxes: at least one, half-open, in pixels of the edited image.
+        frame: as for `parse_boxes`, not `none`.
+        size: as for `parse_boxes`.
+        seen: as for `parse_boxes`.
+    """
+    (high, wide), (height, width) = (_THOUSAND, _THOUSAND) if frame == "thousandths" else seen, size
+    written = []
+    for x0, y0, x1, y1 in boxes[:MAX_BOXES]:
+        (left, right), (top, bottom) = _steps(x0, x1, width, wide), _steps(y0, y1, height, high)
+        written.append(f'{{"bbox_2d": [{left}, {top}, {right}, {bottom}]}}')
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
+
+
+def _steps(low: int, high: int, side: int, extent: int) -> tuple[int, int]:
+    """Two bounds on a side of so many pixels, in a frame of so many steps.
+
+    Reading rounds outwards. So fine steps are rounded inwards, which comes back exactly; coarse ones to the nearest.
+    """
+    first, last = low * extent / side, high * extent / side
+    start, end = (_up(first), _down(last)) if extent >= side else (round(first), round(last))
+    if end > start:
+        return start, end
+    start = min(_down(first), extent - 1)
+    return start, max(start + 1, min(extent, _up(last)))
 
 
 def _numbers(reply: str) -> list[tuple[float, ...]]:

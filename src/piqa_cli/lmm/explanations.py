@@ -33,6 +33,7 @@ __all__ = [
     "explain_cases",
     "facts",
     "stand_in",
+    "stated",
     "tidy",
     "with_complaint",
 ]
@@ -68,13 +69,19 @@ class Case:
 
 def facts(grounding: Grounding, judgement: Judgement, size: tuple[int, int]) -> tuple[str, ...]:
     """Region, ratings and measurements as lines of text."""
-    where = [f"- The edited part: {describe(region, size)}." for region in grounding.regions[:1]]
+    measured = (f"- Measured: {finding.text}" for finding in judgement.findings[:_MOST_FINDINGS])
+    return *stated(grounding.regions, judgement.scores, size), *measured
+
+
+def stated(regions: Sequence[Region], scores: Scores, size: tuple[int, int]) -> tuple[str, ...]:
+    """The first region and the ratings that are known as lines of text."""
+    where = [f"- The edited part: {describe(region, size)}." for region in regions[:1]]
     ratings = [
         f"- {name[0].upper()}{name[1:]}: {score.level} ({score.value:.1f} of {score.high:g})."
         for dimension, name in _NAMES.items()
-        if (score := judgement.scores.of(dimension)).value is not None
+        if (score := scores.of(dimension)).value is not None
     ]
-    return *where, *ratings, *(f"- Measured: {finding.text}" for finding in judgement.findings[:_MOST_FINDINGS])
+    return *where, *ratings
 
 
 def explain_cases(vlm: Vlm, cases: Sequence[Case]) -> list[Explanation]:

@@ -33,11 +33,13 @@ class Route:
     cached: questions go on the prefix's cache; else each is a forward pass of its own.
     start: the position of the first token.
     packed: takes a mask of who sees whom, so that it can be trained on several questions at once (`training.lmm`).
+    answer_type: the `token_type_ids` of what it writes, where its processor gives such.
     """
 
     cached: bool = True
     start: int = 0
     packed: bool = True
+    answer_type: int = 0
 
 
 ROUTES: Final[dict[str, Route]] = {
@@ -51,7 +53,7 @@ ROUTES: Final[dict[str, Route]] = {
     "internvl": Route(),
     "gemma3": Route(packed=False),  # its pictures' tokens see each other, and some layers only their neighbourhood
     # Attention within the prompt goes both ways: the pictures' keys depend on the question.
-    "paligemma": Route(cached=False, start=1, packed=False),
+    "paligemma": Route(cached=False, start=1, packed=False, answer_type=1),
 }
 _UNLISTED: Final = Route(cached=False, packed=False)
 

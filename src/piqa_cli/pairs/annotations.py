@@ -1,20 +1,23 @@
-"""What is known of an edit besides its ratings: where it is, its main fault, a reference explanation.
+"""What is known of an edit besides its mean ratings: where it is, its main fault, why, how far people differed.
 
 One JSON object a line, each naming its edited image; all other keys are optional, and keys that are not named here
 are passed over:
 
     {"edited_img_name": "1_red.png", "width": 640, "height": 480, "boxes": [[40, 60, 240, 220]],
-     "mask": "masks/1_red.png", "fault": "seam", "explanation": "The colour does not fit the light of the scene."}
+     "mask": "masks/1_red.png", "fault": "seam", "explanation": "The colour does not fit the light of the scene.",
+     "deviations": {"harmony": 0.7}}
 
 `boxes` are half-open x0, y0, x1, y1 in pixels of the edited image after EXIF rotation; an empty list says that nothing
 was edited. `mask` is the path of an image, white where edited, relative to this file; or a run-length mask as a result
 record has it, {"size": [height, width], "counts": "..."}. `width` and `height` are those of the edited image. `origin`
 says whether a person wrote the explanation ("written", the default) or `piqa dataset describe` made it ("template").
+`deviations` are standard deviations of the ratings on their scales, by the names that dimensions have in a record.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,9 +28,9 @@ from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
 from piqa_cli.pairs.epaiqa import match_key, twice
 from piqa_cli.pairs.rows import MAX_LINE_BYTES, Line, read_lines
-from piqa_cli.schema import Box, Failure, Pair, RunLengthMask
+from piqa_cli.schema import Box, Dimension, Failure, Pair, RunLengthMask
 
-_EXPECTED = "one JSON object a line with edited_img_name and optionally boxes, mask, fault, explanation"
+_EXPECTED = "one JSON object a line with edited_img_name and optionally boxes, mask, fault, explanation, deviations"
 _ORIGINS = ("written", "template")
 
 
@@ -36,7 +39,7 @@ class Annotation:
     """One line. `boxes` is None where none are given; `mask` is a path, or the run-length mask itself.
 
     `size` is the (height, width) of the edited image, from the line or its run-length mask. `template`: no person wrote
-    the explanation.
+    the explanation. `deviations`: (dimension, standard deviation of its ratings on its scale), in Dimension's order.
     """
 
     edited_name: str
@@ -46,11 +49,16 @@ class Annotation:
     explanation: str | None = None
     size: tuple[int, int] | None = None
     template: bool = False
+    deviations: tuple[tuple[Dimension, float], ...] = ()
 
     @property
     def fault_kind(self) -> str | None:
         """The fault as records spell their kinds: `texture_loss` for "Texture loss"."""
         return None if self.fault is None else self.fault.strip().lower().replace(" ", "_")
+
+    def deviation(self, dimension: Dimension) -> float | None:
+        """How far the ratings of one dimension differ, None where that is not known."""
+        return dict(self.deviations).get(dimension)
 
 
 def read_annotations(path: str) -> Iterator[Annotation | Failure]:
@@ -100,6 +108,7 @@ def annotation_line(annotation: Annotation, folder: str) -> str:
         "fault": annotation.fault,
         "explanation": annotation.explanation,
         "origin": _ORIGINS[annotation.template] if annotation.explanation is not None else None,
+        "deviations": {dimension.value: value for dimension, value in annotation.deviations} or None,
     }
     return json.dumps({key: value for key, value in fields.items() if value is not None}) + "\n"
 
@@ -116,8 +125,10 @@ def _annotation(line: Line, path: str, folder: str) -> Annotation | Failure:
         if name is None or "\0" in name:
             raise ValueError("edited_img_name: expected a file name")
         boxes, mask = _boxes(row), _mask(row, folder)
-        size = _size(row, boxes, mask)
-        return Annotation(name, boxes, mask, _text(row, "fault"), _text(row, "explanation"), size, _is_template(row))
+        return Annotation(
+            name, boxes, mask, _text(row, "fault"), _text(row, "explanation"), _size(row, boxes, mask),
+            _is_template(row), _deviations(row),
+        )  # fmt: skip
     except (ValueError, RecursionError) as error:  # pydantic's and json's errors are ValueErrors too
         wrong = InputError(
             f"line {line.number} of the annotation file cannot be used",
@@ -197,3 +208,16 @@ def _is_template(row: dict[str, Any]) -> bool:
     if origin not in _ORIGINS:
         raise ValueError(f"origin: expected one of {', '.join(_ORIGINS)}, found {json.dumps(origin)[:40]}")
     return bool(origin == _ORIGINS[1])
+
+
+def _deviations(row: dict[str, Any]) -> tuple[tuple[Dimension, float], ...]:
+    value = row.get("deviations")
+    known = {dimension.value for dimension in Dimension}
+    if value is None:
+        return ()
+    if not isinstance(value, dict) or not value.keys() <= known:
+        raise ValueError(f"deviations: expected an object with some of {', '.join(sorted(known))}")
+    for name, one in value.items():
+        if type(one) not in {int, float} or not (math.isfinite(one) and one >= 0):
+            raise ValueError(f"deviations: expected a number from 0 as {name}, found {json.dumps(one)[:40]}")
+    return tuple((dimension, float(value[dimension.value])) for dimension in Dimension if dimension.value in value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +45,7 @@ class Plan:
     warmup: float = 0.05
     slow: str = ""  # parameters under this name learn at a third of the rate: they start from what they know
     restarts: tuple[int, ...] = ()  # steps at which the rate climbs again, to half of its last peak
+    log_every: int = 50
     deadline: float | None = None  # time.monotonic() at which to stop with a checkpoint
 
     def rate(self, step: int) -> float:
@@ -57,6 +58,27 @@ class Plan:
             return peak * (done + 1) / warm
         progress = (done - warm) / max(1, length - warm)
         return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What happens beside the steps.
+
+    Args:
+        average: replaces gradients by their mean over all processes that train together.
+        watch: told after every step how many are finished, before a checkpoint counts them; may validate.
+        record: given what is logged, by name.
+        writes: whether this process writes checkpoints and log, and reports.
+    """
+
+    average: Callable[[Sequence[nn.Parameter]], None] = _ignore
+    watch: Callable[[int], None] = _ignore
+    record: Callable[[int, dict[str, float]], None] = _ignore
+    writes: bool = True
 
 
 class Checkpoint:
@@ -110,6 +132,7 @@ def fit(
     batches: Callable[[int, int], Iterator[dict[str, Tensor]]],
     folder: Path,
     report: Callable[[str], None],
+    hooks: Hooks = Hooks(),
 ) -> bool:
     """Trains `module`'s parameters that require gradients; True when the last step was reached.
 
@@ -120,6 +143,7 @@ def fit(
         batches: (first step, last step) -> the batches of those steps.
         folder: receives `<stage>.safetensors` (checkpoint) and `log.jsonl`.
         report: takes a line for the person who waits.
+        hooks: what happens beside the steps.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(_groups(plan, module), plan.learning_rate, weight_decay=plan.weight_decay)
@@ -133,15 +157,18 @@ def fit(
         losses = step_function(batch)
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        hooks.average(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         for name, value in losses.items():
             averages[name] = 0.98 * averages.get(name, value.item()) + 0.02 * value.item()
         now = time.monotonic()
-        if step % 50 == 0 or step + 1 == plan.steps:
+        if hooks.writes and (step % plan.log_every == 0 or step + 1 == plan.steps):
             _log(folder, plan, step, averages, now - started, report)
+            hooks.record(step, {"rate": plan.rate(step), **averages})
+        hooks.watch(step + 1)
         late = plan.deadline is not None and now > plan.deadline
-        if now - saved > CHECKPOINT_SECONDS or late or step + 1 == plan.steps:
+        if hooks.writes and (now - saved > CHECKPOINT_SECONDS or late or step + 1 == plan.steps):
             checkpoint.save(step + 1)
             saved = now
         if late:

@@ -60,11 +60,22 @@ def level_loss(logits: Tensor, values: Tensor, weight: Tensor) -> Tensor:
 
 
 def moments(logits: Tensor, low: float = 1.0, high: float = 5.0) -> tuple[Tensor, Tensor]:
-    """Mean and variance of distributions over evenly spaced levels: N x bins -> N, N."""
-    levels = torch.linspace(low, high, logits.shape[1], device=logits.device)
-    p = logits.float().softmax(1)
-    mean = (p * levels).sum(1)
-    return mean, (p * levels.square()).sum(1) - mean.square()
+    """Mean and variance of distributions over evenly spaced levels: ... x bins -> ..., ...; a level of -inf is none."""
+    levels = torch.linspace(low, high, logits.shape[-1], device=logits.device)
+    p = logits.float().softmax(-1)
+    mean = (p * levels).sum(-1)
+    return mean, (p * levels.square()).sum(-1) - mean.square()
+
+
+def beats(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], least: float = 1e-4) -> Tensor:
+    """Probability that the first is preferred to the second, both (mean, variance) of opinion (Thurstone 1927).
+
+    `least`: variance of the difference that is there anyway.
+    """
+    (a, va), (b, vb) = first, second
+    z = (a - b) / (va + vb + least).sqrt()
+    chance: Tensor = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+    return chance
 
 
 def fidelity_loss(better: Tensor, worse: Tensor) -> Tensor:
@@ -72,10 +83,7 @@ def fidelity_loss(better: Tensor, worse: Tensor) -> Tensor:
 
     Both are N x bins logits of the same photo and mask at two severities.
     """
-    (a, va), (b, vb) = moments(better), moments(worse)
-    z = (a - b) / (va + vb + 1e-4).sqrt()
-    p = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
-    return (1 - (p + 1e-6).sqrt()).mean()
+    return (1 - (beats(moments(better), moments(worse)) + 1e-6).sqrt()).mean()
 
 
 def steady_loss(a: Tensor, b: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The turns of a conversation stand one behind the other in a row; the attention mask lets each see the conversation and
 itself, and its positions count on from the conversation's end. So a model learns what it will be asked on the prefix's
-cache (`lmm.prefix`), at the price of one reading.
+cache (`lmm.prefix`), at the price of one reading. An architecture that makes its own masks has a row a turn instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from piqa_cli.errors import ModelError
 from piqa_cli.lmm.prefix import first_positions, route_of
 from piqa_cli.lmm.rendering import Prompt, render
 from piqa_cli.training.lmm.dialogues import Dialogue, Rated, Written, level_targets, level_tokens
@@ -38,19 +37,22 @@ class _Turn:
 def pack(vlm: Vlm, dialogues: Sequence[Dialogue]) -> Batch:
     """The model's inputs, and what it should say.
 
-    All dialogues have the same kinds of turns in the same order. Beside the inputs of the model's `forward`:
-    `labels`, rows x columns, the token that should follow, -100 where none is asked for; `columns`, those at which
-    something is; `level_columns`, one for each turn that is rated; `level_tokens` and `level_targets`, the words' first
-    tokens (turns x levels) and their probabilities (rows x turns x levels, NaN: not known), padded with -1 and 0.
+    All dialogues have the same kinds of turns in the same order; a row is a dialogue, or, of an architecture that takes
+    no mask of who sees whom, a turn of one. Beside the inputs of the model's `forward`: `labels`, rows x columns, the
+    token that should follow, -100 where none is asked for; `columns`, those at which something is; `level_columns`, one
+    for each turn that is rated; `level_tokens` and `level_targets`, the words' first tokens (turns x levels) and their
+    probabilities (rows x turns x levels, NaN: not known, or not of this row), padded with -1 and 0.
 
     Raises:
-        ModelError: the architecture takes no mask of who sees whom, or its tokenizer cannot tell level words apart.
+        ModelError: the tokenizer cannot tell level words apart.
     """
-    if not route_of(vlm).packed:
-        raise ModelError(f"models of the kind {vlm.family.model_type} cannot be trained on packed dialogues")
+    return _packed(vlm, dialogues) if route_of(vlm).packed else _one_by_one(vlm, dialogues)
+
+
+def _packed(vlm: Vlm, dialogues: Sequence[Dialogue]) -> Batch:
     tokenizer = vlm.processor.tokenizer
     prompts = [render(vlm, dialogue.conversation) for dialogue in dialogues]
-    trunk = _trunk(vlm, dialogues, prompts)
+    trunk = _trunk(vlm, dialogues, [prompt.head for prompt in prompts])
     length = trunk["input_ids"].shape[1]
     slots = list(zip(*(dialogue.turns for dialogue in dialogues), strict=True))
     turns = [_slot(tokenizer, prompts, slot) for slot in slots]
@@ -71,10 +73,70 @@ def pack(vlm: Vlm, dialogues: Sequence[Dialogue]) -> Batch:
     }
 
 
-def _trunk(vlm: Vlm, dialogues: Sequence[Dialogue], prompts: Sequence[Prompt]) -> Batch:
-    """The conversations, left-padded, with the positions of their tokens (`position_ids`)."""
+def _one_by_one(vlm: Vlm, dialogues: Sequence[Dialogue]) -> Batch:
+    """A row a turn, dialogue by dialogue: pictures, question and the answer behind them, on the architecture's masks.
+
+    Questions end at one column, since they are padded on the left. That is where every rating is told.
+    """
+    tokenizer, count = vlm.processor.tokenizer, len(dialogues[0].turns)
+    rows = [(dialogue, turn) for dialogue in dialogues for turn in dialogue.turns]
+    prompts = [render(vlm, dialogue.conversation) for dialogue, _ in rows]
+    texts = [prompt.joined(turn.question) for prompt, (_, turn) in zip(prompts, rows, strict=True)]
+    trunk = _trunk(vlm, [dialogue for dialogue, _ in rows], texts)
+    length = trunk["input_ids"].shape[1]
+    answers = [_answer(tokenizer, turn) for _, turn in rows]
+    width = max(max(map(len, answers)) - 1, 0)
+    labels = torch.full((len(rows), length + width), _IGNORED)
+    for row, answer in enumerate(answers):
+        labels[row, length - 1 : length - 1 + len(answer)] = torch.tensor(answer, dtype=torch.long)
+    slots = list(zip(*(dialogue.turns for dialogue in dialogues), strict=True))
+    rated = [place for place, slot in enumerate(slots) if isinstance(slot[0], Rated)]
+    levels = _levels(tokenizer, vlm.info.name, [slots[place] for place in rated], len(dialogues))
+    own = torch.tensor(rated)[None, :, None] == (torch.arange(len(rows)) % count)[:, None, None]
+    targets = levels["level_targets"].repeat_interleave(count, 0)
+    asked = (labels != _IGNORED).any(0)
+    asked[length - 1] = True
+    return {
+        **_followed(vlm, trunk, answers, width),
+        "labels": labels,
+        "columns": torch.nonzero(asked).flatten(),
+        "level_columns": torch.full((len(rated),), length - 1),
+        "level_tokens": levels["level_tokens"],
+        "level_targets": torch.where(own, targets, torch.nan),
+    }
+
+
+def _answer(tokenizer: Any, turn: Written | Rated) -> list[int]:
+    """The tokens that should be said, with the end; none where a word is asked for (`level_targets` has that)."""
+    if isinstance(turn, Rated):
+        return []
+    return [*tokenizer(turn.answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def _followed(vlm: Vlm, trunk: Batch, answers: Sequence[Sequence[int]], width: int) -> Batch:
+    """The trunk's inputs with the answers behind it, padded on the right; all but an answer's last token is read."""
+    pad = vlm.processor.tokenizer.pad_token_id or 0
+    behind = torch.full((len(answers), width), pad)
+    for row, answer in enumerate(answers):
+        behind[row, : max(len(answer) - 1, 0)] = torch.tensor(answer[:-1], dtype=torch.long)
+    read = torch.arange(width) < torch.tensor([[max(len(answer) - 1, 0)] for answer in answers])
+    positions = trunk["position_ids"]
+    following = (_next_position(positions) + torch.arange(width)).expand(*positions.shape[:-1], -1)
+    extended = {
+        "input_ids": torch.cat([trunk["input_ids"], behind], 1),
+        "attention_mask": torch.cat([trunk["attention_mask"], read.to(trunk["attention_mask"])], 1),
+        "position_ids": torch.cat([positions, following], -1),
+    }
+    for name, value in (("token_type_ids", route_of(vlm).answer_type), ("mm_token_type_ids", 0)):
+        if name in trunk:
+            extended[name] = torch.nn.functional.pad(trunk[name], (0, width), value=value)
+    return trunk | extended
+
+
+def _trunk(vlm: Vlm, dialogues: Sequence[Dialogue], texts: Sequence[str]) -> Batch:
+    """Texts with the pictures of their conversations, left-padded, with the positions of their tokens."""
     inputs: Any = vlm.processor(
-        text=[prompt.head for prompt in prompts],
+        text=list(texts),
         images=[dialogue.conversation.pictures for dialogue in dialogues],
         padding=True,
         padding_side="left",
@@ -89,11 +151,10 @@ def _slot(tokenizer: Any, prompts: Sequence[Prompt], slot: Sequence[Written | Ra
     """The turns of one place in all dialogues."""
     made = []
     for prompt, turn in zip(prompts, slot, strict=True):
-        question = prompt.suffix(tokenizer, turn.question)
-        if isinstance(turn, Rated):
+        question, answer = prompt.suffix(tokenizer, turn.question), _answer(tokenizer, turn)
+        if not answer:
             made.append(_Turn(question, [_IGNORED] * len(question)))
             continue
-        answer: list[int] = tokenizer(turn.answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
         made.append(_Turn(question + answer[:-1], [_IGNORED] * (len(question) - 1) + answer))
     return made
 
@@ -110,9 +171,7 @@ def _inputs(trunk: Batch, turns: Sequence[Sequence[_Turn]], widths: Sequence[int
         for slot, width in zip(turns, widths, strict=True)
     ]
     positions = trunk["position_ids"]
-    following = (
-        positions.amax(-1, keepdim=True).amax(0, keepdim=True) + 1 if positions.ndim == 3 else positions[:, -1:] + 1
-    )
+    following = _next_position(positions)
     counted = [(following + torch.arange(width)).expand(*positions.shape[:-1], -1) for width in widths]
     extended = {
         "input_ids": torch.cat([trunk["input_ids"], *padded], 1),
@@ -129,6 +188,11 @@ def _inputs(trunk: Batch, turns: Sequence[Sequence[_Turn]], widths: Sequence[int
     return {**trunk, **extended, "attention_mask": mask.expand(rows, 1, -1, -1)}
 
 
+def _next_position(positions: Tensor) -> Tensor:
+    """The position behind the last, of one axis or three: rows x 1, or 1 x rows x 1."""
+    return positions.amax(-1, keepdim=True).amax(0, keepdim=True) + 1 if positions.ndim == 3 else positions[:, -1:] + 1
+
+
 def _levels(tokenizer: Any, model: str, slots: Sequence[Sequence[Any]], rows: int) -> Batch:
     """What the rated turns should say."""
     words = [level_tokens(tokenizer, slot[0].dimension, model) for slot in slots]
@@ -137,5 +201,6 @@ def _levels(tokenizer: Any, model: str, slots: Sequence[Sequence[Any]], rows: in
     targets = torch.zeros(rows, len(slots), most)
     for place, (slot, ids) in enumerate(zip(slots, words, strict=True)):
         tokens[place, : len(ids)] = torch.tensor(ids)
-        targets[:, place, : len(ids)] = level_targets(slot[0].dimension, [turn.value for turn in slot])
+        values, deviations = ([getattr(turn, name) for turn in slot] for name in ("value", "deviation"))
+        targets[:, place, : len(ids)] = level_targets(slot[0].dimension, values, deviations)
     return {"level_tokens": tokens, "level_targets": targets}
