@@ -31,7 +31,7 @@ from piqa_cli.lmm.loading import load_vlm
 from piqa_cli.lmm.settings import LmmSettings
 from piqa_cli.training.lmm.settings import STAGES
 from piqa_cli.training.loop import finished_steps
-from scripts.small_vlm import look_across, write_base
+from scripts.small_vlm import keep_contrast, look_across, write_base
 
 SIZE = (96, 64)  # width, height: small enough that no region is worth enlarging
 PHOTOS, EACH = 60, 3
@@ -42,6 +42,7 @@ def write_model(folder: Path) -> None:
     """The small model that has learnt nothing, but looks from picture to picture."""
     write_base(folder)
     vlm = load_vlm(LmmSettings(model=str(folder), device="cpu"))
+    keep_contrast(vlm)
     look_across(vlm)
     vlm.model.save_pretrained(folder)
 

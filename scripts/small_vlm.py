@@ -48,7 +48,7 @@ from piqa_cli.training.lmm.dialogues import Dialogue, Rated, Written
 from piqa_cli.training.lmm.packing import pack
 from piqa_cli.training.loop import Plan, fit
 
-FAMILIES = ("exposure", "garble", "colour", "repetition")
+FAMILIES = ("exposure", "garble", "paste", "repetition")
 LEAST_AREA, MOST_AREA = 0.04, 0.4  # of the picture; less is hardly more than two of the 49 places that it sees
 LEAST_SEVERITY = 0.1
 SIDE = 320  # of the pictures that the edits are made in
@@ -159,13 +159,15 @@ def keep_contrast(vlm: Vlm) -> None:
 class Pool:
     """Edits as the model sees them: N x S x S x 3 uint8 thrice, and what is known of them.
 
-    crop: the enlarged region, found a little wrongly. mask: N x S x S uint8, 0..255. box: N x 4, half-open, in pixels
+    crop: the enlarged region, found a little wrongly; `close` is false where it fills too much of the picture for that,
+    and the crop is black. mask: N x S x S uint8, 0..255. box: N x 4, half-open, in pixels
     of the picture of `SIDE`. severities: N x 2, of harmony and naturalness, 0..1.
     """
 
     source: U8
     edited: U8
     crop: U8
+    close: NDArray[np.bool_]
     mask: U8
     box: NDArray[np.int64]
     severities: NDArray[np.float32]
@@ -225,14 +227,14 @@ def _row(job: tuple[str, int]) -> tuple[NDArray[Any], ...]:
     sample = edit(_library(photos), number, "train")
     box, rng = bounds(sample.mask), np.random.default_rng(number)
     found = _found(box, rng)
-    crop = region_view(sample.edited, [found], (SIDE, SIDE)) or view(sample.edited)
+    crop = region_view(sample.edited, [found], (SIDE, SIDE))
     pictures = [
         np.asarray(picture.resize((SHOWN, SHOWN), Image.Resampling.BICUBIC))
-        for picture in (view(sample.source), view(sample.edited), crop)
+        for picture in (view(sample.source), view(sample.edited), crop or Image.new("RGB", (SHOWN, SHOWN)))
     ]
     mask = cv2.resize(sample.mask.astype(np.float32), (SHOWN, SHOWN), interpolation=cv2.INTER_AREA)
     severities = np.array([sample.harmony, sample.naturalness], np.float32)
-    return *pictures, (255 * mask).astype(np.uint8), np.array(box), severities
+    return *pictures, np.array(crop is not None), (255 * mask).astype(np.uint8), np.array(box), severities
 
 
 _LIBRARIES: dict[str, PhotoLibrary] = {}
@@ -259,7 +261,7 @@ class Example:
 
     source: Image.Image
     edited: Image.Image
-    crop: Image.Image
+    crop: Image.Image | None
     mask: U8
     box: Box
     severities: tuple[float, float]
@@ -277,7 +279,7 @@ class Example:
         return torch.cat([shares, *(shares * severity for severity in self.severities)])
 
     def how_good(self) -> Dialogue:
-        """Scoring: the region enlarged too; overall is the worse of the two that differ."""
+        """Scoring: the region enlarged too where it is small enough; overall is the worse of the two that differ."""
         harmony, naturalness = (5 - 4 * severity for severity in self.severities)
         values = {
             Dimension.OVERALL: min(harmony, naturalness),
@@ -303,14 +305,16 @@ def example(pool: Pool, index: int, rng: np.random.Generator) -> Example:
     source, edited, crop, mask = (np.ascontiguousarray(picture) for picture in pictures)
     harmony, naturalness = pool.severities[index].tolist()
     shown = [Image.fromarray(picture) for picture in (source, edited, crop)]
-    return Example(shown[0], shown[1], shown[2], mask, (x0, y0, x1, y1), (harmony, naturalness))
+    return Example(
+        shown[0], shown[1], shown[2] if pool.close[index] else None, mask, (x0, y0, x1, y1), (harmony, naturalness)
+    )
 
 
 # --- how it learns ---
 
 
 class Learner:
-    """One stage: makes its batches, and tells their losses."""
+    """One stage: makes its batches, and tells their losses. The pairs of a batch are shown in as many pictures each."""
 
     def __init__(self, vlm: Vlm, places: nn.Linear, pool: Pool, share_of_boxes: float) -> None:
         self.vlm, self.places, self.pool, self.share = vlm, places, pool, share_of_boxes
@@ -320,7 +324,8 @@ class Learner:
         """The batches of these steps; each is a function of its number."""
         for step in range(first, last):
             rng = np.random.default_rng((1, step))
-            drawn = [example(self.pool, int(i), rng) for i in rng.integers(len(self.pool.box), size=BATCH)]
+            alike = self.pool.close if rng.random() < self.pool.close.mean() else ~self.pool.close
+            drawn = [example(self.pool, int(i), rng) for i in rng.choice(np.flatnonzero(alike), BATCH)]
             where = rng.random() < self.share
             packed = pack(self.vlm, [one.where() if where else one.how_good() for one in drawn])
             yield packed | {"places": torch.stack([one.places() for one in drawn])}
@@ -335,14 +340,14 @@ class Learner:
         )
         told = self.places(pictures[:, 1].float()).transpose(1, 2)
         each = F.binary_cross_entropy_with_logits(told, known.flatten(2), reduction="none").mean((0, 2)).sum()
-        return {name: value / 4 if name == "written" else value for name, value in losses.items()} | {
-            "places": 2 * each
-        }
+        weighted = {name: WEIGHTS[name] * value for name, value in losses.items()}
+        return weighted | {"places": 2 * each}
 
 
+WEIGHTS = {"written": 0.25, "levels": 2.0}
 STAGES = (
-    ("ground", 1200, 1.5e-3, 1.0),
-    ("score", 800, 1.2e-3, 0.25),
+    ("ground", 1000, 1.5e-3, 1.0),
+    ("score", 1100, 1.2e-3, 0.2),
 )  # steps, peak rate, share of batches that ask where
 
 

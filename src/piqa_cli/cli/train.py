@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,6 +14,7 @@ from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, UsageError
 
+_OWN = "Tuning to your own ratings"
 app = typer.Typer(no_args_is_help=True, help="Train an assessor, or the networks that its training edits come from.")
 
 _OF_LMM = {**HUB, "device": MODEL["device"], "dtype": MODEL["dtype"]}
@@ -22,8 +24,8 @@ _OF_LMM = {**HUB, "device": MODEL["device"], "dtype": MODEL["dtype"]}
 @command(SEED)
 def train_compact(
     run: Run,
-    photos: Annotated[str, typer.Option("--photos", metavar="DIR", help="Photos to make edits from.")],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where weights, log and checkpoints go.")],
+    photos: Annotated[str | None, typer.Option("--photos", metavar="DIR", help="Photos to make edits from.")] = None,
     pairs: Annotated[
         str | None, typer.Option("--pairs", metavar="DIR", help="Real edits with ratings, for all stages.")
     ] = None,
@@ -47,10 +49,54 @@ def train_compact(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, metavar="N", help="Of the numeric libraries.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Your own rated edits, to tune the scores to instead.", rich_help_panel=_OWN
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="FILE", help="Their label file; the only .json of --data.", rich_help_panel=_OWN
+        ),
+    ] = None,
+    image_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--image-dir", metavar="DIR", help="Where their images are; --data by default.", rich_help_panel=_OWN
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="FOLDER",
+            help="The compact model to tune; the shipped one by default.",
+            rich_help_panel=_OWN,
+        ),
+    ] = None,
 ) -> None:
-    """Train the compact assessor on synthetic edits of photos and on rated real edits."""
+    """Train the compact assessor on synthetic edits of photos and rated real edits; or, with --data, tune its scores.
+
+    Tuning begins with the shipped model. What finds the edit stays as it is; harmony, naturalness and preservation
+    learn on from ratings in EPAIQA-15K's format.
+    """
     from piqa_cli.training.settings import STAGES, TrainSettings
 
+    if data is not None:
+        foreign = (
+            ("--photos", photos), ("--pairs", pairs), ("--teachers", teachers), ("--steps", steps),
+            ("--batch-size", batch_size), ("--minutes", minutes), ("--leave-out", leave_out), ("--resume", resume),
+        )  # fmt: skip
+        _refuse_together("--data", foreign)
+        _tune_compact(run, data, out, base, labels, image_dir, overwrite=overwrite, threads=threads)
+        return
+    _refuse_together("--photos", (("--labels", labels), ("--image-dir", image_dir), ("--base", base)))
+    if photos is None:
+        raise UsageError(
+            "train compact needs --photos, or --data", expected="--photos DIR or --data DIR", found="neither"
+        )
     chosen = tuple(stage.strip() for stage in stages.split(","))
     unknown = [stage for stage in chosen if stage not in STAGES]
     if unknown or len(set(chosen)) != len(chosen):
@@ -166,6 +212,32 @@ def train_lmm(
     from piqa_cli.training.lmm.train import train
 
     train(settings, report=lambda text: run.note(printable(text)), warn=lambda text: run.warn(printable(text)))
+
+
+def _tune_compact(
+    run: Run, data: str, out: str, base: str | None, labels: str | None, image_dir: str | None, *,
+    overwrite: bool, threads: int | None,
+) -> None:  # fmt: skip
+    _require_folders((("--data", data), ("--image-dir", image_dir), ("--base", base)))
+    from piqa_cli.models import MODELS
+    from piqa_cli.training.own_ratings import TuneSettings, tune
+
+    settings = TuneSettings(
+        data=data, out=out, base=MODELS["compact"].weights if base is None else Path(base), labels=labels,
+        image_dir=image_dir, seed=run.settings.seed, overwrite=overwrite, threads=threads,
+    )  # fmt: skip
+    for figure in tune(settings, run.note, run.warn):
+        rank = f"SRCC {figure.srcc_before:.3f} -> {figure.srcc_after:.3f}"
+        error = f"RMSE {figure.rmse_before:.3f} -> {figure.rmse_after:.3f}"
+        run.note(f"{figure.dimension}: {rank}, {error}, on {figure.edits} edits held out")
+    run.note(f"piqa assess --model {printable(os.path.join(out, 'model'))} judges with it")
+
+
+def _refuse_together(option: str, others: Iterable[tuple[str, object]]) -> None:
+    """Refuses options that have no part in what another one asks for; those not given are None, False or empty."""
+    for other, value in others:
+        if value not in (None, False, ""):
+            raise UsageError(f"{other} does not go with {option}")
 
 
 @app.command("painters")

@@ -34,6 +34,15 @@ def load_model(folder: Path) -> CompactModel:
     """The network in evaluation mode, float32, its batch normalisations folded into the convolutions.
 
     Raises:
+        ModelError: see `read_model`.
+    """
+    return quickened(read_model(folder))
+
+
+def read_model(folder: Path) -> CompactModel:
+    """The network as it was saved, float32: what training goes on with.
+
+    Raises:
         ModelError: files missing, unreadable, or not of this network.
     """
     for name in (CONFIG, WEIGHTS):
@@ -65,7 +74,7 @@ def load_model(folder: Path) -> CompactModel:
             expected="the tensors of this version of the network",
             found=f"{len(lacking)} missing, {len(unexpected)} unknown: {(lacking + unexpected)[:3]}",
         )
-    return quickened(model)
+    return model
 
 
 def quickened(model: CompactModel) -> CompactModel:

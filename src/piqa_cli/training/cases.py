@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -19,18 +19,24 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 
-from piqa_cli.compact.framing import CONTEXT, Crop, Frame, crop_region, open_frame
+from piqa_cli.compact.framing import CONTEXT, Crop, Frame, crop_region, open_frame, resize_mask
 from piqa_cli.compact.grounding import ground_frames, summarise_maps, threshold
 from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import FAULTS, CompactModel
 from piqa_cli.compact.weights_file import quickened
+from piqa_cli.errors import PiqaError
+from piqa_cli.images import load_pair
+from piqa_cli.pairs.truth import true_regions
 from piqa_cli.schema import Dimension
 from piqa_cli.synthesis import FAMILIES, PhotoLibrary, Sample, make_severity_pair
 from piqa_cli.training.edits import RatedEdit, load_mask, load_rgb
+from piqa_cli.training.material import Example
 from piqa_cli.training.opinion import to_opinion
 from piqa_cli.training.ratings import MadeRating
 from piqa_cli.training.remarks import faults_in
 
+RATED = (Dimension.HARMONY, Dimension.NATURALNESS, Dimension.PRESERVATION)
+"""What has a head of its own, in the order of `Cases.ratings`; overall is made of the scores, completion verified."""
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 WIDER = 1.125  # the crop kept for training over the crop judged: room for random windows
@@ -95,6 +101,13 @@ def real_cases(model: CompactModel, edits: Sequence[RatedEdit]) -> Cases:
     return _gather(model, _batches(_RealFrames(edits)))
 
 
+def own_cases(model: CompactModel, examples: Sequence[Example]) -> Cases | None:
+    """Edits rated by people, as `real_cases`; None if none of them can be read."""
+    framed = _batches(_OwnFrames(examples))
+    first = next(framed, None)
+    return None if first is None else _gather(model, chain([first], framed))
+
+
 def made_cases(model: CompactModel, photos: str, families: Sequence[str], count: int, seed: int) -> Cases:
     """Synthetic edits, `count` of each family, as neighbouring rows: the better and the worse version of one."""
     return _gather(model, _batches(_MadeFrames(photos, families, count // 2, seed)))
@@ -123,6 +136,29 @@ class _RealFrames(Dataset[list[_Framed]]):
             edit.preserved,
         )
         return [_Framed(frame, known, ratings, faults=faults_in(edit.note))]
+
+
+class _OwnFrames(Dataset[list[_Framed]]):
+    """Edits of `piqa train compact --data`; one that cannot be read is left out."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> list[_Framed]:
+        example = self.examples[index]
+        try:
+            pair = load_pair(example.rated.pair)
+            truth = true_regions(example.known, pair.info.edited)
+        except PiqaError:
+            return []
+        frame = _frame(pair.source.pixels, pair.edited.pixels)
+        known = truth.mask if truth is not None and truth.mask.any() and index % 2 else None
+        harmony, naturalness, preservation = (example.value(dimension) for dimension in RATED)
+        mask = None if known is None else resize_mask(known, frame.size)
+        return [_Framed(frame, mask, (harmony, naturalness, preservation))]
 
 
 class _MadeFrames(Dataset[list[_Framed]]):

@@ -6,6 +6,7 @@ first, and then the heads anew upon it, with more of everything that keeps them 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from piqa_cli.training.quality import TOLD_APART, WORSE, Deck, case_batches, fau
 _STEPS, _REAL, _MADE = 200, 64, 24  # rows of a step: of real edits, of made ones
 _FAULT_STEPS, _FAULTY = 1000, 128
 _RATE, _DECAY = 2e-3, 0.1
+_TUNINGS, _TUNING_STEPS, _TUNING_RATE = 12, 25, 5e-4  # rounds, each judged on the ratings held out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,12 +115,41 @@ def settle_faults(model: CompactModel, lots: Sequence[Cases], seed: int) -> None
     model.train(False)
 
 
+def tune_heads(model: CompactModel, learnt: Features, held_out: Features, seed: int) -> None:
+    """Trains the heads of what was rated on, from where they are; the state that errs least on `held_out` stays."""
+    quality = model.quality
+    heads = (quality.harmony, quality.naturalness, quality.preservation)
+    rated = [k for k in range(len(heads)) if bool((~torch.isnan(learnt.ratings[:, k])).any())]
+    tuned = nn.ModuleList([heads[k] for k in rated])
+    best, kept = _error(model, held_out, rated), copy.deepcopy(tuned.state_dict())
+    torch.manual_seed(seed)
+    for _ in range(_TUNINGS):
+        _train(tuned, lambda: _real_loss(model, learnt), Plan("heads", _TUNING_STEPS, _TUNING_RATE, warmup=0))
+        error = _error(model, held_out, rated)
+        if error < best:
+            best, kept = error, copy.deepcopy(tuned.state_dict())
+    tuned.load_state_dict(kept)
+    model.train(False)
+
+
+@torch.inference_mode()
+def _error(model: CompactModel, features: Features, rated: Sequence[int]) -> float:
+    model.train(False)
+    levels = _levels(model, features, torch.arange(len(features)))
+    sure = torch.ones(len(features))
+    return sum(float(level_loss(levels[k], features.ratings[:, k], sure)) for k in rated)
+
+
 def _settle(heads: nn.ModuleList, loss: Callable[[], Tensor], plan: Plan, seed: int) -> None:
     """Trains heads from nothing."""
     torch.manual_seed(seed)
     for module in heads.modules():
         if isinstance(module, nn.Linear | nn.BatchNorm1d):
             module.reset_parameters()
+    _train(heads, loss, plan)
+
+
+def _train(heads: nn.ModuleList, loss: Callable[[], Tensor], plan: Plan) -> None:
     heads.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(heads.parameters(), plan.learning_rate, weight_decay=_DECAY)
     for step in range(plan.steps):

@@ -36,6 +36,7 @@ WORSE = 0.15  # nor severities of two edits closer than this
 _SWAPPED, _SWAPPED_BELOW, _UNTOUCHED = 0.1, 3.4, 4.5
 _RUINED = 0.06
 _SURE_OF_MADE = 0.2  # weight of a made edit's rating: what it costs there says less of real edits
+_FEWEST = 20  # ratings from which a spread can be told
 _NAMED = 0.15  # severity from which a fault has to be named
 
 
@@ -283,13 +284,17 @@ def calibrate(model: CompactModel, held_out: list[Cases]) -> tuple[Three, Three]
     """Temperatures and widenings of harmony, naturalness and preservation, on ratings that no stage learnt from.
 
     At the temperature the 80 % intervals hold 80 % of all of them. Real and made edits are judged unlike well, so the
-    spreads are then widened until they hold 80 % of the worse judged lot.
+    spreads are then widened until they hold 80 % of the worse judged lot. What hardly anybody rated stays as it is.
     """
     judged = [judge_cases(model, cases) for cases in held_out]
     ratings = [torch.from_numpy(cases.ratings) for cases in held_out]
     temperatures, widenings = [], []
     for k, name in enumerate(("harmony", "naturalness", "preservation")):
         lots = [(getattr(part, name), truth[:, k]) for part, truth in zip(judged, ratings, strict=True)]
+        if sum(int((~torch.isnan(truth)).sum()) for _, truth in lots) < _FEWEST:
+            temperatures.append(model.config.temperatures[k])
+            widenings.append(model.config.widening[k])
+            continue
         temperature = _temperature(torch.cat([logits for logits, _ in lots]), torch.cat([truth for _, truth in lots]))
         temperatures.append(temperature)
         widenings.append(max(1.0, *(_widening(logits / temperature, truth) for logits, truth in lots)))
