@@ -1,4 +1,4 @@
-"""What `piqa train compact --data` learns of raters that are stricter than the shipped model's, and go by severity alone.
+"""What `piqa train compact --data` learns of raters who go by severity alone.
 
     python -m benchmarks.own_ratings --data ../shared/data
 
