@@ -5,12 +5,12 @@
 
 The first line makes it: a Qwen3-VL, real but for its size, with a tokenizer for the sentences of `lmm.prompts`; then
 two stages, grounding and scoring, on synthetic edits whose answers are known. `--resume` goes on.
-It is a test asset, and no judge of anybody's pictures: it has seen six kinds of faults at 112 pixels. It has learnt to
-say where a picture was edited; how badly, it has not (its words hardly follow the severities).
+It is a test asset, and no judge of anybody's pictures: it has seen four kinds of faults at 112 pixels.
 
 A transformer of this size does not learn by itself in an hour on a CPU to compare two pictures. So it is born with its
 first layer looking, from every place of a picture, at that place in the picture before it, and taking the difference;
-and every place of the edited picture is asked, while it learns, what share of it was edited and how badly.
+with biases beside which differences keep their strength; and every place of the edited picture is asked, while it
+learns, what share of it was edited and how badly.
 """
 
 from __future__ import annotations
@@ -356,7 +356,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, help="photos to make edits from")
     parser.add_argument("--out", type=Path, required=True, help="receives pool, checkpoints and the model")
-    parser.add_argument("--count", type=int, default=4000, help="edits to learn from")
+    parser.add_argument("--count", type=int, default=6000, help="edits to learn from")
     parser.add_argument("--threads", type=int, help="of the numeric libraries")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     args = parser.parse_args()
