@@ -105,6 +105,7 @@ ORDER = (
     "",
     "training.*",
     "evaluation.*",
+    "report.*",
     # level 4: the doors
     "cli.*",
     "__main__",
@@ -141,6 +142,7 @@ HEAVY = (
     "openai",
     "sklearn",
     "matplotlib",
+    "jinja2",
 )
 
 
@@ -257,6 +259,8 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("doctor", "--help"), 0),
         (("evaluate", "--help"), 0),
         (("evaluate",), 2),
+        (("report", "--help"), 0),
+        (("report", "a.jsonl", "-o", "a.txt"), 2),
         (("models", "download", "--help"), 0),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),
