@@ -6,17 +6,20 @@ The protocol is JSON with a NUL after each message, on file descriptors 3 and 4;
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 _SECONDS = 60
+_AS_3_AND_4 = "import os, sys; [os.dup2(int(sys.argv[n]), n + 2) for n in (1, 2)]; os.execv(sys.argv[3], sys.argv[3:])"
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -35,18 +38,18 @@ class Chromium:
 
     def __init__(self, profile: Path) -> None:
         assert EXECUTABLE is not None
-        read_end, self._to_browser = os.pipe()
-        self._from_browser, write_end = os.pipe()
+        (read_end, self._to_browser), (self._from_browser, write_end) = os.pipe(), os.pipe()
         root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses its sandbox to root
         command = [EXECUTABLE, *_FLAGS, *root, f"--user-data-dir={profile}", "about:blank"]
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read_end, write_end)]  # not 3 or 4 themselves
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{read_end} 4>&{write_end}', *command],
-            pass_fds=(read_end, write_end),
+            [sys.executable, "-c", _AS_3_AND_4, *map(str, ends), *command],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(read_end)
-        os.close(write_end)
+        for end in (read_end, write_end, *ends):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self._session: str | None = None

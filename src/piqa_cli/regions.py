@@ -128,7 +128,9 @@ def sample_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     """The mask at `size` (width, height) by its nearest pixels, height x width, as a picture of that size shows it."""
     rows = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
     columns = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
-    return mask[rows.astype(np.intp)[:, None], columns.astype(np.intp)]
+    # Column by column, as decode_mask has them in memory.
+    seen: NDArray[np.bool_] = mask.T[columns.astype(np.intp)][:, rows.astype(np.intp)].T
+    return seen
 
 
 def _text_to_counts(text: str, pixels: int) -> NDArray[np.int64]:

@@ -191,7 +191,7 @@ def outline(region: Region, frame: tuple[int, int], max_pixels: int = DEFAULT_PO
         tolerance *= 2
         simple = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
         simple = [contour for contour in simple if cv2.contourArea(contour) > tolerance**2]
-    return "".join(_path(contour.reshape(-1, 2)) for contour in simple)
+    return "".join(_path(np.asarray(contour, np.int32).reshape(-1, 2)) for contour in simple)
 
 
 def _path(points: NDArray[np.int32]) -> str:

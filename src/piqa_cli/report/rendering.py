@@ -54,6 +54,7 @@ def render_page(head: PageHead, rows: Iterable[str], pictures: Iterable[str], pi
     return environment.from_string(_part("page.html")).render(
         head=head,
         title=visible(head.title),
+        codes=[(visible(code), count) for code, count in head.codes],
         settings=[(visible(name), visible(value)) for name, value in head.settings],
         version=__version__,
         style=Markup(style),
