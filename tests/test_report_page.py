@@ -233,6 +233,25 @@ def test_regions_and_the_artefact_map_lie_where_the_record_has_them(chromium: Ch
     assert near(colours(chromium)[:, round(0.8 * width) :], BLUE) > 0.9
 
 
+def test_a_region_is_enlarged_in_both_pictures_alike(chromium: Chromium, page: Path) -> None:
+    open_pair(chromium, page, 1)
+    chromium.press("r")
+    corners = (
+        "[...document.querySelectorAll('#stage img, #stage .edge.box')].map((one) => one.getBoundingClientRect().x)"
+    )
+    before = chromium.run(corners)
+    chromium.press("z")
+    source, edited, box = chromium.run(corners)
+    stage = chromium.run("document.querySelector('#stage').getBoundingClientRect().x")
+    assert source == edited == pytest.approx(stage)  # a region at the left: no further than to the picture's border
+    width = chromium.run("document.querySelector('#stage img').getBoundingClientRect().width")
+    assert width == pytest.approx(1.5 * chromium.run("document.querySelector('#stage').offsetWidth"), rel=0.01)
+    assert box > before[2]
+    chromium.click(".swatch")
+    assert chromium.run("document.querySelector('#show-zoom').checked") is False
+    assert chromium.run(corners) == before
+
+
 def test_a_finding_is_pointed_at_where_it_is(chromium: Chromium, page: Path) -> None:
     open_pair(chromium, page, 2)
     chromium.run("document.querySelector('.list button.boxed').focus()")

@@ -24,7 +24,7 @@ from piqa_cli.schema import Assessment, Failure, ImageInfo, Outcome, Region
 _UNCOVERED = 128  # grey where the source shows nothing of the edited frame
 _QUALITIES = (82, 65, 45, 25)  # of WebP, tried in turn
 _STRETCH = (1e-3, 1e3)  # of a registration; beyond it nothing could be seen, and a record may come from anyone
-_TOLERANCE = 0.75  # pixels by which an outline may be simplified
+_TOLERANCE = 1.0  # pixels by which an outline may be simplified
 _OUTLINE_SIDE = 640  # of the frame that outlines are in where no picture is
 _SMALLEST = 32  # pixels; a picture of this side is kept whatever it weighs
 _MOST_POINTS = 600  # of a region's outline
@@ -46,7 +46,7 @@ class Preview:
         frame: (width, height) that both pictures and the outlines are in.
         source, edited: WebP files; None where there is nothing to show.
         registered: whether the same place lies at the same pixel in both.
-        outlines: SVG path data in pixels of the frame, one for each region; "" where its mask cannot be drawn.
+        outlines: SVG path data through pixels of the frame, one for each region; "" where its mask cannot be drawn.
         missing: sentences about pictures that could not be read.
     """
 
@@ -178,7 +178,13 @@ def encode(pixels: NDArray[np.uint8], limits: PictureLimits) -> bytes:
 
 
 def outline(region: Region, frame: tuple[int, int], max_pixels: int = DEFAULT_POLICY.max_pixels) -> str:
-    """The border of a region as SVG path data in pixels of the frame (width, height); "" for a mask that is none."""
+    """The border of a region as SVG path data, through centres of pixels, which are whole numbers.
+
+    Args:
+        region: its mask counts; one that cannot be decoded gives "".
+        frame: (width, height) of the picture that the pixels are of.
+        max_pixels: of the mask.
+    """
     try:
         mask = sample_mask(decode_mask(region.mask, max_pixels=max_pixels), frame)
     except ValueError:
@@ -195,4 +201,6 @@ def outline(region: Region, frame: tuple[int, int], max_pixels: int = DEFAULT_PO
 
 
 def _path(points: NDArray[np.int32]) -> str:
-    return "M" + "L".join(f"{x + 0.5:g} {y + 0.5:g}" for x, y in points.tolist()) + "Z"
+    """A closed line through pixels: the first by its place, the others by their steps, which are shorter to write."""
+    steps = np.diff(points, axis=0).tolist() or [(0, 0)]  # a single pixel is a dot
+    return f"M{points[0, 0]} {points[0, 1]}l{' '.join(f'{x} {y}' for x, y in steps)}z".replace(" -", "-")

@@ -15,6 +15,7 @@
   let shown = []; // places of the rows that pass the filter, in order
   let opened = null; // place in `shown` of the pair in the dialog
   let mode = "slider";
+  let zoomed = null; // the box that is enlarged
   let blinker = null;
 
   function make(tag, className, ...children) {
@@ -216,8 +217,8 @@
     for (const [region, index] of places) {
       const colour = colours[index % colours.length];
       if (region.outline) {
-        svg.append(draw("path", { class: "edge under", d: region.outline }));
-        svg.append(draw("path", { class: "edge over", d: region.outline, stroke: colour }));
+        const line = { d: region.outline, transform: "translate(.5 .5)" }; // whole numbers are centres of pixels
+        svg.append(draw("path", { class: "edge under", ...line }), draw("path", { class: "edge over", stroke: colour, ...line }));
       }
       if (!numbers && region.outline) continue;
       svg.append(boxed(row, region.box, { class: "edge box", stroke: colour }));
@@ -352,6 +353,7 @@
   function show(position) {
     if (position < 0 || position >= shown.length) return;
     opened = position;
+    zoomed = null;
     const row = rows[shown[position]];
     at("detail-title").textContent = row.id ?? "(no name)";
     at("position").textContent = `${position + 1} of ${shown.length}`;
@@ -377,14 +379,12 @@
     document.querySelector(`.card[data-place="${place}"] .open`)?.focus();
   }
 
-  function layer(row, which, name) {
-    const box = make("div", name);
+  function layer(row, which, name, heated) {
     const source = picture(row, which);
-    if (source === null) box.append(make("span", "gone", `${name}: no picture`));
-    else box.append(image(source, name));
-    if (!row.registered) box.querySelector("img")?.classList.add("apart");
-    box.append(make("span", "which", name));
-    return box;
+    const content = make("div", "content", source === null ? make("span", "gone", `${name}: no picture`) : image(source, name));
+    if (!row.registered) content.querySelector("img")?.classList.add("apart");
+    if (heated) content.append(heatMap(row));
+    return make("div", `${name}${heated ? " heated" : ""}`, content, make("span", "which", name));
   }
 
   function drawStage(row) {
@@ -392,13 +392,14 @@
     const both = row.pictures[0] !== null && row.pictures[1] !== null;
     const usable = both && row.registered ? mode : "side"; // pictures in different frames cannot be laid over each other
     const stage = at("stage");
-    const marks = make("div", "marks");
-    if (at("show-regions").checked && !row.error) marks.append(...outlines(row, { numbers: true }));
+    const lines = at("show-regions").checked && !row.error ? outlines(row, { numbers: true }) : [];
+    const marks = make("div", "marks", make("div", "content", ...lines), make("span", "handle"));
     const heated = Boolean(row.heat) && at("show-heat").checked;
-    if (heated) marks.prepend(heatMap(row));
-    marks.append(make("span", "handle"));
-    stage.className = `${usable}${heated ? " heated" : ""}`;
-    stage.replaceChildren(layer(row, 0, "source"), layer(row, 1, "edited"), marks);
+    stage.className = usable;
+    stage.replaceChildren(layer(row, 0, "source", heated && usable !== "side"), layer(row, 1, "edited", heated), marks);
+    for (const content of stage.querySelectorAll(".content")) content.style.transform = enlarged(row);
+    at("show-zoom").checked = zoomed !== null;
+    at("show-zoom").disabled = !row.regions;
     const [width, height] = row.frame;
     for (const box of stage.children) box.style.aspectRatio = `${width} / ${height}`;
     const columns = usable === "side" && innerWidth > 600 ? 2 : 1;
@@ -439,6 +440,21 @@
     const place = probability * (ramp.length - 1);
     const step = Math.min(ramp.length - 2, Math.floor(place));
     return ramp[step].map((channel, index) => Math.round(channel + (place - step) * (ramp[step + 1][index] - channel)));
+  }
+
+  /** The transform that brings the enlarged box to the middle, without showing anything beyond the picture. */
+  function enlarged(row) {
+    if (zoomed === null) return "";
+    const [x0, y0, x1, y1] = zoomed;
+    const [width, height] = row.size;
+    const scale = Math.min(8, Math.max(1.5, 0.75 / Math.max((x1 - x0) / width, (y1 - y0) / height)));
+    const move = (centre) => 100 * Math.min(0, Math.max(1 - scale, 0.5 - scale * centre));
+    return `translate(${move((x0 + x1) / 2 / width)}%, ${move((y0 + y1) / 2 / height)}%) scale(${scale})`;
+  }
+
+  function zoom(box) {
+    zoomed = box;
+    setMode(mode);
   }
 
   function setCut(value) {
@@ -515,7 +531,8 @@
 
   function point(row, box) {
     unpoint();
-    const svg = document.querySelector("#stage .marks svg") ?? at("stage").querySelector(".marks").appendChild(outlines({ ...row, regions: [] })[0]);
+    const content = document.querySelector("#stage .marks .content");
+    const svg = content.querySelector("svg") ?? content.appendChild(outlines({ ...row, regions: [] })[0]);
     svg.append(boxed(row, box, { class: "edge under pointed" }), boxed(row, box, { class: "edge found pointed" }));
   }
 
@@ -526,8 +543,12 @@
   function regionTable(row) {
     const table = make("table");
     row.regions.forEach((region, index) => {
-      const swatch = make("span", "swatch", String(index + 1));
+      const swatch = make("button", "swatch", String(index + 1));
+      swatch.type = "button";
+      swatch.title = "enlarge this region";
+      swatch.setAttribute("aria-label", `Enlarge region ${index + 1}`);
       swatch.style.background = colours[index % colours.length];
+      swatch.addEventListener("click", () => zoom(zoomed === region.box ? null : region.box));
       const [x0, y0, x1, y1] = region.box;
       table.append(make("tr", "", make("td", "", swatch), make("td", "", region.place), make("td", "", `${x0},${y0} – ${x1},${y1}`),
         make("td", "number-cell", percent(region.area)), make("td", "number-cell", region.confidence.toFixed(2))));
@@ -643,6 +664,7 @@
     at("detail").addEventListener("click", (event) => { if (event.target === at("detail")) at("detail").close(); });
     at("cut").addEventListener("input", () => setCut(Number(at("cut").value)));
     for (const name of ["show-regions", "show-heat"]) at(name).addEventListener("change", () => setMode(mode));
+    at("show-zoom").addEventListener("change", () => zoom(at("show-zoom").checked ? rows[shown[opened]].regions[0].box : null));
     const drag = (event) => {
       if (!at("stage").classList.contains("slider") || (event.type === "pointermove" && !event.buttons)) return;
       const { left, width } = at("stage").getBoundingClientRect();
@@ -669,7 +691,7 @@
     buttons[Math.min(buttons.length - 1, Math.max(0, here + step))]?.focus();
   }
 
-  const toggle = (name) => { if (!at(name).disabled) { at(name).checked = !at(name).checked; setMode(mode); } };
+  const toggle = (name) => at(name).click(); // which does nothing where it is disabled
   const LIST_KEYS = {
     "/": () => at("query").focus(),
     j: () => moveFocus(1),
@@ -685,6 +707,7 @@
     d: () => setMode("side"),
     r: () => toggle("show-regions"),
     h: () => toggle("show-heat"),
+    z: () => toggle("show-zoom"),
     arrowleft: () => setCut(Number(at("cut").value) - 2),
     arrowright: () => setCut(Number(at("cut").value) + 2),
   };
