@@ -8,8 +8,10 @@ import io
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from piqa_cli.pipeline import assess_pair
 from piqa_cli.regions import encode_mask
 from piqa_cli.report import EMBED_LIMIT, ReportWriter
 from piqa_cli.report.content import to_block
+from piqa_cli.report.crew import Crew
 from piqa_cli.report.pictures import PictureLimits, draw_preview, outline
 from piqa_cli.report.writing import EMBEDDED
 from piqa_cli.schema import Assessment, ImageInfo, Outcome, Pair, Region, RunLengthMask
@@ -331,6 +334,37 @@ def test_ten_thousand_pairs_make_a_page_of_bounded_size_in_bounded_time(tmp_path
     assert time.process_time() - start < 90
     assert (tmp_path / "r.html").stat().st_size < 45_000_000
     assert len(page.data["rows"]) == 10_000
+
+
+def test_a_crew_does_tasks_beside_each_other_and_raises_where_the_result_is_asked_for() -> None:
+    crew: Crew[int] = Crew(2, "test")
+    both = threading.Barrier(2, timeout=20)
+    tasks = [crew.give(both.wait), crew.give(both.wait), crew.give(lambda: 1 // 0), crew.give(lambda: 7)]
+    assert sorted(task.result() for task in tasks[:2]) == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        tasks[2].result()
+    assert tasks[3].result() == 7
+    crew.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+
+
+def test_a_crew_that_is_closed_leaves_what_has_not_begun() -> None:
+    crew: Crew[None] = Crew(1, "test")
+    begun, go = threading.Event(), threading.Event()
+    later: list[int] = []
+
+    def hold() -> None:
+        begun.set()
+        go.wait(20)
+
+    crew.give(hold)
+    for number in range(50):
+        crew.give(partial(later.append, number))
+    assert begun.wait(20)
+    threading.Timer(0.2, go.set).start()
+    crew.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+    assert later == []
 
 
 def test_a_report_that_is_given_up_leaves_nothing_and_spares_the_old_one(files: Pictures, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class PictureFolder(PictureStore):
         super().__init__()
         self._folder = folder
         self._made: list[str] = []  # what was not there before
+        self._given_up = False
 
     @property
     def sources(self) -> list[str]:
@@ -77,6 +78,8 @@ class PictureFolder(PictureStore):
 
     def _keep(self, name: str, picture: bytes) -> None:
         path = os.path.join(self._folder, name + ".webp")
+        if self._given_up:  # by the main thread, while this one was at work
+            return
         try:
             os.makedirs(self._folder, exist_ok=True)
             if not os.path.exists(path):
@@ -87,6 +90,7 @@ class PictureFolder(PictureStore):
 
     def discard(self) -> None:
         """Takes away what this report has added to the folder."""
+        self._given_up = True
         remove_pictures(self._folder, only={os.path.basename(path) for path in self._made})
 
 

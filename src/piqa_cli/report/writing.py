@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Literal, Self
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from piqa_cli.errors import OutputError
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair
 from piqa_cli.report.content import model_words, row
+from piqa_cli.report.crew import Crew, Task
 from piqa_cli.report.pictures import PictureLimits, draw_preview
 from piqa_cli.report.rendering import PageHead, render_page
 from piqa_cli.report.store import (
@@ -82,9 +83,9 @@ class ReportWriter:
         self._root = root
         self._policy = policy
         self._settings = settings
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="piqa-report")
+        self._crew: Crew[_Made] = Crew(workers, "piqa-report")
         self._most_pending = 3 * workers
-        self._pending: deque[Future[_Made]] = deque()
+        self._pending: deque[Task[_Made]] = deque()
         self._rows: list[str] = []
         self._models: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
@@ -103,7 +104,7 @@ class ReportWriter:
         else:
             self._codes[outcome.error.code] += 1
         if self._error is None:  # else there will be no report
-            self._pending.append(self._threads.submit(self._make, outcome, loaded))
+            self._pending.append(self._crew.give(partial(self._make, outcome, loaded)))
         while len(self._pending) >= self._most_pending:
             self._collect()
 
@@ -134,7 +135,7 @@ class ReportWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        self._crew.close()
         if not self._saved and isinstance(self._store, PictureFolder):
             self._store.discard()
 
