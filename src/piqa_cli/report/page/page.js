@@ -102,7 +102,8 @@
   function refresh({ keepPage = false } = {}) {
     shown = sorted(rows.map((_, place) => place).filter((place) => passes(rows[place], place)));
     if (!keepPage) state.page = 0;
-    at("count").textContent = shown.length === rows.length ? `${rows.length} pairs` : `${shown.length} of ${rows.length} pairs`;
+    const all = `${rows.length} pair${rows.length === 1 ? "" : "s"}`;
+    at("count").textContent = shown.length === rows.length ? all : `${shown.length} of ${all}`;
     at("direction").textContent = state.descending ? "↓" : "↑";
     at("direction").title = state.descending ? "highest first" : "lowest first";
     updateDistributions();
@@ -447,7 +448,7 @@
     if (zoomed === null) return "";
     const [x0, y0, x1, y1] = zoomed;
     const [width, height] = row.size;
-    const scale = Math.min(8, Math.max(1.5, 0.75 / Math.max((x1 - x0) / width, (y1 - y0) / height)));
+    const scale = Math.min(8, Math.max(1, 0.8 / Math.max((x1 - x0) / width, (y1 - y0) / height)));
     const move = (centre) => 100 * Math.min(0, Math.max(1 - scale, 0.5 - scale * centre));
     return `translate(${move((x0 + x1) / 2 / width)}%, ${move((y0 + y1) / 2 / height)}%) scale(${scale})`;
   }
@@ -717,4 +718,5 @@
   refresh();
   const linked = /^#pair-(\d+)$/.exec(location.hash);
   if (linked) show(shown.indexOf(Number(linked[1]) - 1));
+  else if (rows.length === 1) show(0); // of a single pair there is nothing to choose
 })();
