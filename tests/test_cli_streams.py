@@ -100,6 +100,19 @@ def test_an_interrupt_ends_a_batch_that_waits_for_standard_input(home: Path, pai
     assert err.decode().splitlines() == ["piqa: interrupted after 1 row written"]
 
 
+def test_an_interrupt_leaves_no_half_report(home: Path, pairs: bytes, tmp_path: Path) -> None:
+    process = start(home, "batch", "-", "--report", tmp_path / "r.html", stdin=subprocess.PIPE, seconds=0)
+    assert process.stdin is not None
+    process.stdin.write(pairs * 3)
+    process.stdin.flush()
+    while not list(tmp_path.glob("r_files/*.webp")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def pairs(files: Pictures) -> bytes:
     """One line for `piqa batch -`."""

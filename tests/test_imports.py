@@ -111,6 +111,7 @@ ORDER = (
     "training.*",
     "dataset.*",
     "evaluation.*",
+    "report.*",
     # level 4: the doors
     "cli.*",
     "__main__",
@@ -147,6 +148,7 @@ HEAVY = (
     "openai",
     "sklearn",
     "matplotlib",
+    "jinja2",
 )
 
 
@@ -264,6 +266,8 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("evaluate", "--help"), 0),
         (("evaluate",), 2),
         (("dataset", "split", "--help"), 0),
+        (("report", "--help"), 0),
+        (("report", "a.jsonl", "-o", "a.txt"), 2),
         (("models", "download", "--help"), 0),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from piqa_cli.errors import OutputError
 from piqa_cli.images import LoadedPair
-from piqa_cli.regions import decode_heat, decode_mask
+from piqa_cli.regions import decode_heat, decode_mask, sample_mask
 from piqa_cli.schema import Assessment, Dimension, Heat, Kind, Region
 
 MAX_WIDTH = 1600  # of the whole drawing, in pixels
@@ -25,7 +25,7 @@ _GAP = 8
 _LINE = 2  # of outlines and boxes
 
 # Okabe and Ito's colours, told apart with any kind of colour vision; the numbers say the same again.
-_COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
+COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -41,7 +41,7 @@ _NAMES: Final[dict[Dimension, str]] = {
     Dimension.NATURALNESS: "naturalness",
     Dimension.PRESERVATION: "preservation",
 }
-_KINDS: Final[dict[Kind, str]] = {
+KINDS: Final[dict[Kind, str]] = {
     Kind.LOCAL: "local edit",
     Kind.GLOBAL: "change of the whole picture",
     Kind.NONE: "no change",
@@ -49,7 +49,7 @@ _KINDS: Final[dict[Kind, str]] = {
 }
 # Black over purple and orange to yellow, lighter at every step, so that lightness alone tells the order
 # (after matplotlib's inferno): probabilities 0, 1/8 ... 1.
-_HEAT: Final[tuple[tuple[int, int, int], ...]] = (
+HEAT_COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (0, 0, 0),
     (31, 12, 72),
     (85, 15, 109),
@@ -144,8 +144,8 @@ def _heat_panel(picture: Image.Image, heat: Heat, full: tuple[int, int]) -> Imag
     """The picture in dark grey under the map; a frame around what the map covers. `full` as for `_draw_region`."""
     probability = _spread_out(heat, picture.size, full)
     grey = _DARKENED * np.asarray(picture.convert("L"), np.float32)[..., None]
-    steps = np.linspace(0, 1, len(_HEAT))
-    ramp = np.stack([np.interp(probability, steps, channel) for channel in zip(*_HEAT, strict=True)], axis=-1)
+    steps = np.linspace(0, 1, len(HEAT_COLOURS))
+    ramp = np.stack([np.interp(probability, steps, channel) for channel in zip(*HEAT_COLOURS, strict=True)], axis=-1)
     # Screened, not mixed: whatever the picture shows, a higher probability is lighter.
     lit = 255 - (255 - grey) * (255 - ramp) / 255
     panel = Image.fromarray(np.rint(lit).astype(np.uint8))
@@ -171,7 +171,7 @@ def _resized(pixels: NDArray[np.uint8], width: float, height: int) -> Image.Imag
 
 def _draw_region(panel: Image.Image, region: Region, number: int, full: tuple[int, int]) -> None:
     """Outline, box and number of one region. `full` is (width, height) of the image the region is given in."""
-    colour = _COLOURS[(number - 1) % len(_COLOURS)]
+    colour = COLOURS[(number - 1) % len(COLOURS)]
     outline = _outline(decode_mask(region.mask), panel.size)
     panel.paste(colour, (0, 0), Image.fromarray(outline.astype(np.uint8) * 255))
 
@@ -192,9 +192,7 @@ def _draw_region(panel: Image.Image, region: Region, number: int, full: tuple[in
 
 def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels of the mask's edge, on a panel of `size` (width, height); height x width."""
-    rows = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
-    columns = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
-    small = mask[rows.astype(np.intp)[:, None], columns.astype(np.intp)]
+    small = sample_mask(mask, size)
     padded = np.pad(small, _LINE)  # the border of the picture counts as outside
     inside = np.ones_like(small)
     for shift in range(2 * _LINE + 1):
@@ -234,7 +232,7 @@ def _legend(assessment: Assessment, width: int, font_size: int) -> Image.Image:
 
 
 def _summary(assessment: Assessment) -> str:
-    kind = _KINDS[assessment.edit.kind]
+    kind = KINDS[assessment.edit.kind]
     return f"{kind}, {100 * assessment.edit.area_fraction:.1f} %" if assessment.regions else kind
 
 

@@ -124,6 +124,15 @@ def decode_mask(rle: RunLengthMask, *, max_pixels: int = MAX_MASK_PIXELS) -> NDA
     return np.repeat(ones, counts).reshape(width, height).T
 
 
+def sample_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask at `size` (width, height) by its nearest pixels, height x width, as a picture of that size shows it."""
+    rows = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
+    columns = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
+    # Column by column, as decode_mask has them in memory.
+    seen: NDArray[np.bool_] = mask.T[columns.astype(np.intp)][:, rows.astype(np.intp)].T
+    return seen
+
+
 def _text_to_counts(text: str, pixels: int) -> NDArray[np.int64]:
     """The counts, each 0..pixels, adding up to `pixels`."""
     if not text.isascii() or not text:

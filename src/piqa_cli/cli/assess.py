@@ -10,6 +10,7 @@ import typer
 from piqa_cli.cli.files import STDIN, Format, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
+from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, PiqaError, ReplyError, UsageError
@@ -47,6 +48,7 @@ def assess(
             help_="Also draw source and edited side by side, with the regions.",
         ),
     ] = None,
+    report: Annotated[str | None, REPORT] = None,
 ) -> None:
     """Assess one pair: where it was edited, how good the edit is, and why."""
     inputs = (source, edited, mask)
@@ -55,6 +57,7 @@ def assess(
     form = choose_format(run.flags.get("format"), output, run.settings, piped="json")
     check_target("--output", output, inputs)
     check_overlay(overlay, (*inputs, output))
+    check_report("--report", report, (*inputs, output, overlay))
     check_scales(run.settings.fail_under)
 
     from piqa_cli.schema import Pair
@@ -77,6 +80,10 @@ def assess(
         from piqa_cli.overlay import save_overlay
 
         save_overlay(loaded, assessment, overlay)
+    with open_report(run, report, 1, image_policy(run.settings)) as page:
+        if page is not None:
+            page.add(assessment, loaded)
+            save_report(run, page)
     tally = Tally(run.settings.fail_under)
     tally.add(assessment)
     for verdict in tally.verdicts():

@@ -16,6 +16,7 @@ from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
+from piqa_cli.cli.reports import REPORT, check_report, open_report, passed_on, save_report
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
 from piqa_cli.cli.summary import Summary, plural
@@ -74,11 +75,13 @@ def batch(
         str | None,
         option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
     ] = None,
+    report: Annotated[str | None, REPORT] = None,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
     check_target("--output", output, (input_, manifest))
     check_target("--summary", summary, (input_, manifest, output))
+    check_report("--report", report, (input_, manifest, output, summary))
     check_scales(run.settings.fail_under)
 
     from piqa_cli.pairs import PairQuery, find_pairs
@@ -106,17 +109,20 @@ def batch(
     found = find_pairs(query)  # before the model is loaded and the output opened: it may be unusable
     if found.skipped:
         run.detail(f"{plural(len(found.skipped), 'file')} passed over")
-    with closing(outcomes_of(run, found, load_assessor(run))) as outcomes:
-        _write(run, outcomes, tally, form, output, found.total)
-    if tally.done == 0:
-        raise InputError(
-            "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
-        )
-    status = _status(run, tally)
-    report = Summary.of(tally, time.monotonic() - started, output, status)
-    if summary is not None:
-        report.write(summary)
-    run.note(report.paragraph())
+    assessor = load_assessor(run)
+    with open_report(run, report, found.total, image_policy(run.settings)) as page:
+        with closing(outcomes_of(run, found, assessor)) as outcomes:
+            _write(run, passed_on(outcomes, page), tally, form, output, found.total)
+        if tally.done == 0:
+            raise InputError(
+                "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
+            )
+        status = _status(run, tally)
+        counts = Summary.of(tally, time.monotonic() - started, output, status)
+        if summary is not None:
+            counts.write(summary)
+        run.note(counts.paragraph())
+        save_report(run, page)  # last: a page that cannot be kept must not cost the records or the summary
     if status:
         raise typer.Exit(status)
 
