@@ -48,6 +48,8 @@ ORDER = (
     "writers.columns",
     "writers.terminal",
     "writers.writing",
+    "writers.replacing",
+    "writers.tables",
     "writers",
     "overlay",
     # level 2: the flow and the assessors
@@ -94,6 +96,7 @@ ORDER = (
     "lmm.chat",
     "lmm.served",
     "lmm.cross_check",
+    "resume.*",
     "prefetch",
     "pipeline",
     # level 3: the registry, and what makes the weights
@@ -141,6 +144,7 @@ HEAVY = (
     "openai",
     "sklearn",
     "matplotlib",
+    "pyarrow",
 )
 
 

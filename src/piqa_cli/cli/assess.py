@@ -53,6 +53,8 @@ def assess(
     if inputs.count(STDIN) > 1:
         raise UsageError("only one of SOURCE, EDITED and --mask can be standard input (-)")
     form = choose_format(run.flags.get("format"), output, run.settings, piped="json")
+    if form == "parquet":
+        raise UsageError("a single pair is not written as Parquet", hint="give --format json, jsonl or csv")
     check_target("--output", output, inputs)
     check_overlay(overlay, (*inputs, output))
     check_scales(run.settings.fail_under)
