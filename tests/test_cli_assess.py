@@ -24,7 +24,7 @@ def test_a_pipe_gets_one_json_record_and_standard_error_stays_empty(plain: Finis
     assert plain.status == 0
     assert plain.err == ""
     record = plain.json()
-    assert (record["status"], record["schema_version"]) == ("ok", "1.2")
+    assert (record["status"], record["schema_version"]) == ("ok", "1.3")
     assert record["pair"]["source"]["path"] == str(files.source)
     assert record["explanation"]
 

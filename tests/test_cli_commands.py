@@ -59,7 +59,7 @@ def test_the_schema_describes_both_kinds_of_record(piqa: RunPiqa) -> None:
     assert schema["title"] == "piqa record, version 1.2"
     for name in ("Assessment", "Failure"):
         version = definitions[name]["properties"]["schema_version"]
-        assert (version["default"], version["enum"]) == ("1.2", ["1.0", "1.1", "1.2"])
+        assert (version["default"], version["enum"]) == ("1.3", ["1.0", "1.1", "1.2", "1.3"])
     assert {"faults", "artefacts"} <= definitions["Assessment"]["properties"].keys()
 
 

@@ -78,7 +78,7 @@ def batch(
             RESULTS_PANEL,
             "--resume",
             metavar="",
-            help_="Go on from what --output holds: assess pairs without a record that still holds, and those that failed.",
+            help_="Go on from what --output holds: assess what has no record that still holds, and what failed.",
         ),
     ] = False,
     overwrite: Annotated[
