@@ -269,7 +269,7 @@ def test_parquet_without_pyarrow_is_one_clear_line_before_any_work(
     quick_piqa: RunPiqa, batch: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError('not here')")
-    # `environment` puts the stand-in before what is given here, and both before what is installed.
+    # `python -m` looks in the current folder before it looks at what is installed.
     done = quick_piqa("batch", batch, "-o", "rows.parquet", cwd=tmp_path)
     assert done.status == 2
     assert "piqa-cli[parquet]" in done.err
