@@ -108,7 +108,7 @@ def test_an_interrupt_tells_the_command_that_goes_on_and_it_does(
     target = tmp_path / "it's.jsonl"
     target.write_text("old results\n")
     slow = environment(home, stand_in=True, extra={"PIQA_STAND_IN": "seconds=0.2"})
-    command = [*COMMAND, "batch", many, "--batch-size", "1", "--overwrite", "-o", target]
+    command = [*COMMAND, "batch", str(many), "--batch-size", "1", "--overwrite", "-o", str(target)]
     process = subprocess.Popen(command, env=slow, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while target.read_bytes().count(b'"status"') < 4:
         assert process.poll() is None

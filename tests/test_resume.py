@@ -19,7 +19,7 @@ from piqa_cli.assessor import models_of
 from piqa_cli.cli.config import KEYS
 from piqa_cli.compact.assessor import CompactAssessor
 from piqa_cli.errors import InputError, OutputError
-from piqa_cli.images import DEFAULT_POLICY, ImagePolicy
+from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, load_pair
 from piqa_cli.lmm.cross_check import CrossCheckAssessor
 from piqa_cli.resume import FileHashes, FinishedRows, Journal, Known, Memory, Recipe, only_writer
 from piqa_cli.resume import key as keys
@@ -112,7 +112,7 @@ def test_one_other_byte_of_any_file_is_another_key(pair: Pair, role: str) -> Non
 
 
 def test_prompt_and_mask_and_the_part_a_file_plays_are_in_the_key(pair: Pair) -> None:
-    variants = [
+    variants: list[dict[str, str | None]] = [
         {},
         {"prompt": "make it blue"},
         {"prompt": ""},
@@ -446,7 +446,7 @@ def test_a_known_pair_is_neither_decoded_nor_read_again(
 
 
 def test_a_file_that_changes_while_it_is_read_gets_no_key(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = pipeline.load_pair
+    load = load_pair
 
     def slow(*arguments: Any, **options: Any) -> Any:
         Path(pair.mask or "").write_bytes(Path(pair.mask or "").read_bytes() + b"x")

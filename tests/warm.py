@@ -5,6 +5,7 @@ Real processes, which can really be killed; only the second of imports before ea
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import sys
@@ -36,8 +37,7 @@ def _run(arguments: list[str], folder: str, wishes: str) -> None:
     os.environ["PIQA_STAND_IN"] = wishes
     sys.path.insert(0, STAND_IN)
     sys.modules.pop("sitecustomize", None)
-    import sitecustomize  # noqa: F401 - puts the stand-in in the place of the models
-
+    importlib.import_module("sitecustomize")  # puts the stand-in in the place of the models
     from piqa_cli.cli import main
 
     sys.argv = ["piqa", *arguments]

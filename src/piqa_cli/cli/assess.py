@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piqa_cli.cli.files import STDIN, Format, check_overlay, check_target, choose_format, read_prompt
+from piqa_cli.cli.files import STDIN, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.run import GATE_FAILED, Run
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from piqa_cli.cli.config import Settings
     from piqa_cli.images import ImagePolicy, LoadedPair
     from piqa_cli.schema import Assessment, Outcome, Pair
+    from piqa_cli.writers import Format
 
 
 @command(RESULTS, MODEL, READING)
