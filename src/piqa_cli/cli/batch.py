@@ -122,7 +122,8 @@ def batch(
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
     )
     query.check()
-    spare_inputs(query, output)
+    if not target.goes_on:  # what it goes on from are results, as reading them will show, and no picture
+        spare_inputs(query, output)
     if dry_run:
         if status := list_pairs(run, query):
             raise typer.Exit(status)

@@ -47,6 +47,11 @@ class Target:
             return None
         return self.path if self.form == "jsonl" else f"{self.path}.jsonl"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the output itself holds the rows to go on from."""
+        return self.resume and self.path is not None and self.path == self.journal and _holds(self.path)
+
     def check(self) -> None:
         """Whether the options fit together and the format can be written.
 

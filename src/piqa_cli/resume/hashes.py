@@ -36,7 +36,7 @@ class FileHashes:
     def __init__(self, path: str | None = None, *, recall: bool = False) -> None:
         self._path = path
         self._known = _read(path) if recall and path is not None else {}
-        self._folder = os.fsencode(os.getcwd())
+        self._folder = os.path.join(os.getcwd(), "")
         # Both are written in C: an interrupt can leave no lock of theirs behind (see `prefetch`).
         self._new: deque[bytes] = deque()
         self._recent = lru_cache(_RECENT)(self._find)
@@ -57,21 +57,21 @@ class FileHashes:
         with suppress(OSError), open(self._path, "ab") as file:
             file.write(lines)
 
-    def _find(self, path: str, stamp: Stamp) -> str | None:
+    def _find(self, path: str, stamp: Stamp) -> str:
         name = self._name(path, stamp)
-        known = self._known.get(name)
-        return known.decode("ascii") if known is not None else self._hash(path, stamp, name)
+        return self._known.get(name) or self._hash(path, stamp, name)
 
     def _name(self, path: str, stamp: Stamp) -> bytes:
-        where = os.path.join(self._folder, os.fsencode(path))
-        return hashlib.blake2b(b"%b\0%d\0%d\0%d" % (where, *stamp), digest_size=_DIGEST // 2).hexdigest().encode()
+        where = path if os.path.isabs(path) else self._folder + path
+        text = f"{where}\0{stamp[0]}\0{stamp[1]}\0{stamp[2]}"
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_DIGEST // 2).digest()
 
     def _hash(self, path: str, stamp: Stamp, name: bytes) -> str:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
             unchanged = _stamp(os.fstat(file.fileno())) == stamp
         if unchanged and time.time() - stamp[1] / 1e9 > _SETTLED_SECONDS and self._path is not None:
-            self._new.append(b"%b %b\n" % (name, found.encode()))
+            self._new.append(f"{name.hex()} {found}\n".encode("ascii"))
         return found
 
 
@@ -81,11 +81,12 @@ def _stamp(status: os.stat_result) -> Stamp | None:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _read(path: str) -> dict[bytes, bytes]:
+def _read(path: str) -> dict[bytes, str]:
     """What is remembered; torn lines are passed over."""
     known = {}
     with suppress(OSError), open(path, "rb") as file:
         for line in file:
             if len(line) == _LINE + 1 and line[_DIGEST] == ord(" "):
-                known[line[:_DIGEST]] = line[_DIGEST + 1 : _LINE]
+                with suppress(ValueError):  # other bytes than hexadecimal digits
+                    known[bytes.fromhex(line[:_DIGEST].decode("ascii"))] = line[_DIGEST + 1 : _LINE].decode("ascii")
     return known

@@ -65,7 +65,8 @@ class Recipe:
     def digest(self) -> str:
         """The recipe as a hash."""
         parts = asdict(self) | {"models": [model.model_dump() for model in self.models]}
-        return _digest([SCHEMA_VERSION, PROCESSING_VERSION, parts])
+        text = json.dumps([SCHEMA_VERSION, PROCESSING_VERSION, parts], sort_keys=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def key(recipe: str, source: str, edited: str, mask: str | None, prompt: str | None) -> str:
@@ -81,9 +82,7 @@ def key(recipe: str, source: str, edited: str, mask: str | None, prompt: str | N
     Returns:
         `KEY_LENGTH` lower-case hexadecimal digits.
     """
-    return _digest([recipe, source, edited, mask, prompt])[:KEY_LENGTH]
-
-
-def _digest(parts: object) -> str:
-    # JSON keeps the parts apart, and as pure ASCII holds any text, also what is not UTF-8.
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+    # Hashes have no spaces, and the prompt comes last, so no two pairs make one text. Bytes
+    # of a prompt that are not UTF-8 are surrogates.
+    text = f"{recipe} {source} {edited} {mask or '-'} {'-' if prompt is None else '+' + prompt}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
