@@ -24,7 +24,7 @@ def test_a_pipe_gets_one_json_record_and_standard_error_stays_empty(plain: Finis
     assert plain.status == 0
     assert plain.err == ""
     record = plain.json()
-    assert (record["status"], record["schema_version"]) == ("ok", "1.2")
+    assert (record["status"], record["schema_version"]) == ("ok", "1.3")
     assert record["pair"]["source"]["path"] == str(files.source)
     assert record["explanation"]
 
@@ -142,7 +142,8 @@ def test_the_table_of_an_unreadable_image_is_empty(quick_piqa: RunPiqa, files: P
         (("--fail-under", "completion=4"), 2, "1 to 3"),
         (("--fail-under", "beauty=3"), 2, "harmony"),
         (("--output", "nowhere/result.json"), 2, "nowhere"),
-        (("--output", "result.parquet"), 2, ".jsonl"),
+        (("--output", "result.xyz"), 2, ".jsonl"),
+        (("--output", "result.parquet"), 2, "Parquet"),
         (("--overlay", "overlay.jpg"), 2, ".png"),
         (("--max-pixels", "2000"), 3, "piqa: error"),
         (("--max-pixels", "1000"), 2, "1024"),

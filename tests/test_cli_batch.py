@@ -191,7 +191,7 @@ def test_a_model_or_device_that_cannot_be_had_leaves_the_output_alone(
 ) -> None:
     target = tmp_path / "rows.jsonl"
     target.write_text("earlier\n")
-    assert quick_piqa("batch", good, "-o", target, option, value).status == status
+    assert quick_piqa("batch", good, "-o", target, "--overwrite", option, value).status == status
     assert target.read_text() == "earlier\n"
 
 
@@ -201,7 +201,7 @@ def test_the_output_never_overwrites_an_input(quick_piqa: RunPiqa, good: Path) -
     image = good / "edited" / "p0.png"
     for target in (manifest, image):
         before = target.read_bytes()
-        done = quick_piqa("batch", manifest, "--output", target, "--format", "jsonl")
+        done = quick_piqa("batch", manifest, "--output", target, "--format", "jsonl", "--overwrite")
         assert done.status == 2
         assert "overwritten" in done.err
         assert target.read_bytes() == before

@@ -56,10 +56,10 @@ def test_the_schema_describes_both_kinds_of_record(piqa: RunPiqa) -> None:
         "Score",
         "Region",
     } <= definitions.keys()
-    assert schema["title"] == "piqa record, version 1.2"
+    assert schema["title"] == "piqa record, version 1.3"
     for name in ("Assessment", "Failure"):
         version = definitions[name]["properties"]["schema_version"]
-        assert (version["default"], version["enum"]) == ("1.2", ["1.0", "1.1", "1.2"])
+        assert (version["default"], version["enum"]) == ("1.3", ["1.0", "1.1", "1.2", "1.3"])
     assert {"faults", "artefacts"} <= definitions["Assessment"]["properties"].keys()
 
 

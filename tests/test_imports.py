@@ -53,6 +53,8 @@ ORDER = (
     "writers.writing",
     "writers.grids",
     "writers.plots",
+    "writers.replacing",
+    "writers.tables",
     "writers",
     "overlay",
     # level 2: the flow and the assessors
@@ -99,6 +101,7 @@ ORDER = (
     "lmm.chat",
     "lmm.served",
     "lmm.cross_check",
+    "resume.*",
     "prefetch",
     "pipeline",
     # level 3: the registry, and what makes the weights
@@ -149,6 +152,7 @@ HEAVY = (
     "sklearn",
     "matplotlib",
     "jinja2",
+    "pyarrow",
 )
 
 

@@ -397,7 +397,10 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
     [
         (b"{not json}\n", "Expecting property name"),
         (b"\xff\xfe\n", "can't decode"),
-        (b'{"status": "ok", "schema_version": "9.0"}\n', "schema_version: Input should be '1.0', '1.1' or '1.2'"),
+        (
+            b'{"status": "ok", "schema_version": "9.0"}\n',
+            "schema_version: Input should be '1.0', '1.1', '1.2' or '1.3'",
+        ),
         (b"[1, 2]\n", "dictionary"),
     ],
 )

@@ -88,3 +88,9 @@ class Assessor(Protocol):
     ) -> Sequence[str | Explanation]:
         """Two to four plain sentences that never contradict the scores."""
         ...
+
+
+def models_of(assessor: Assessor) -> tuple[ModelInfo, ...]:
+    """All models that decide an assessor's records, first the one they name; the others stand in its `beside`."""
+    beside: tuple[ModelInfo, ...] = getattr(assessor, "beside", ())
+    return (assessor.info, *beside)

@@ -6,7 +6,7 @@ from piqa_cli.errors import PiqaError
 from piqa_cli.schema import ErrorInfo, Failure, Pair
 
 
-def refuse(pair: Pair, error: PiqaError) -> Failure:
+def refuse(pair: Pair, error: PiqaError, key: str | None = None) -> Failure:
     """The failure record of a pair; a path that the row or folder does not have is "" in `pair`."""
     info = ErrorInfo(
         code=error.code,
@@ -16,4 +16,4 @@ def refuse(pair: Pair, error: PiqaError) -> Failure:
         found=error.found,
         hint=error.hint,
     )
-    return Failure(id=pair.id, pair=pair, error=info)
+    return Failure(id=pair.id, key=key, pair=pair, error=info)

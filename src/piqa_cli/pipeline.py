@@ -12,15 +12,20 @@ memory does not grow with the length of the input.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import BinaryIO, TypeVar
 
 from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
 from piqa_cli.errors import DeviceError, ModelError, PiqaError
 from piqa_cli.failures import refuse
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair, load_pair
 from piqa_cli.prefetch import Prefetch
+from piqa_cli.resume import Known, Memory
 from piqa_cli.schema import Assessment, ErrorInfo, Failure, ModelInfo, Outcome, Pair
+
+P = TypeVar("P")
+"""What passes in its place without being assessed: a `Failure`, or what `resume_pairs` finds known."""
 
 
 def assess_pairs(
@@ -53,16 +58,48 @@ def assess_pairs(
         DeviceError: the device cannot be used; running out of memory with one pair is that pair's `Failure`.
         ValueError: `workers` or `batch_size` is below 1.
     """
-    if workers < 1 or batch_size < 1:
-        raise ValueError(f"workers and batch_size must be at least 1, found {workers} and {batch_size}")
 
     def load(pair: Pair) -> LoadedPair | Failure:
-        try:
-            return load_pair(pair, policy, stdin=stdin)
-        except Exception as error:  # noqa: BLE001 - a fault of ours with one file must not cost the others
-            return failure(pair, error)
+        return _load(pair, None, policy, stdin)
 
-    return _outcomes(Prefetch(pairs, load, workers, ahead=workers + batch_size), _Runner(assessor, batch_size, explain))
+    return _flow(pairs, load, _Runner(assessor, batch_size, explain), workers)
+
+
+def resume_pairs(
+    pairs: Iterable[Pair | Failure],
+    assessor: Assessor,
+    memory: Memory,
+    *,
+    policy: ImagePolicy = DEFAULT_POLICY,
+    workers: int = 2,
+    batch_size: int = 8,
+    explain: bool = True,
+) -> Iterator[Outcome | Known]:
+    """As `assess_pairs`, but the records have keys, and a pair that the memory knows is not even decoded.
+
+    Args:
+        pairs: see `assess_pairs`, as all that is not told here.
+        assessor: see there.
+        memory: the keys, and the records there are.
+        policy: see there.
+        workers: see there; the same threads read files for their keys.
+        batch_size: see there.
+        explain: see there.
+
+    Raises:
+        ModelError, DeviceError, ValueError: as `assess_pairs`.
+    """
+
+    def load(pair: Pair) -> LoadedPair | Failure | Known:
+        key = memory.key_of(pair)
+        known = memory.recall(pair, key)
+        if known is not None:
+            return known
+        done = _load(pair, key, policy, None)
+        # A file that changed between the reading for the key and the reading for the picture has no key.
+        return done if memory.key_of(pair) == key else _without_key(done)
+
+    return _flow(pairs, load, _Runner(assessor, batch_size, explain), workers)
 
 
 def assess_pair(
@@ -85,15 +122,15 @@ def assess_pair(
         raise _out_of_memory(pair) from error
 
 
-def failure(pair: Pair, error: BaseException) -> Failure:
-    """The record of a pair that could not be assessed, whatever stopped it."""
+def failure(pair: Pair, error: BaseException, key: str | None = None) -> Failure:
+    """The record of a pair that could not be assessed, whatever stopped it; `key` is what it is known by again."""
     if isinstance(error, MemoryError):
         error = _out_of_memory(pair)
     if not isinstance(error, PiqaError):
         hint = "this is a fault in piqa; please report it with the files"
         info = ErrorInfo(code="E_INTERNAL", message=f"{type(error).__name__}: {error}", file=pair.edited, hint=hint)
-        return Failure(id=pair.id, pair=pair, error=info)
-    return refuse(pair, error)
+        return Failure(id=pair.id, key=key, pair=pair, error=info)
+    return refuse(pair, error, key)
 
 
 def assemble(
@@ -109,6 +146,7 @@ def assemble(
     warnings = dict.fromkeys((*loaded.warnings, *grounding.warnings, *judgement.warnings, *told.warnings))
     return Assessment(
         id=loaded.pair.id,
+        key=loaded.key,
         pair=loaded.info,
         model=model,
         edit=grounding.edit,
@@ -161,10 +199,10 @@ class _Runner:
         self._explain = explain
         self.limit = batch_size
 
-    def run(self, group: Sequence[LoadedPair | Failure]) -> list[Outcome]:
-        """Outcomes of a group in its order; its failures pass through."""
-        done = iter(self._divide([item for item in group if not isinstance(item, Failure)]))
-        return [item if isinstance(item, Failure) else next(done) for item in group]
+    def run(self, group: Sequence[LoadedPair | P]) -> list[Outcome | P]:
+        """Outcomes of a group in its order; what was not loaded passes through."""
+        done = iter(self._divide([item for item in group if isinstance(item, LoadedPair)]))
+        return [next(done) if isinstance(item, LoadedPair) else item for item in group]
 
     def _divide(self, batch: list[LoadedPair]) -> list[Outcome]:
         if not batch:
@@ -180,7 +218,7 @@ class _Runner:
         except Exception as error:  # noqa: BLE001 - becomes the failure of the pair that caused it
             cause = error
         if len(batch) == 1:
-            return [failure(batch[0].pair, cause)]
+            return [failure(batch[0].pair, cause, batch[0].key)]
         # Left of the except block: while the error is handled, its traceback holds the batch's tensors.
         out_of_memory = isinstance(cause, DeviceError | MemoryError)
         del cause
@@ -194,7 +232,31 @@ class _Runner:
         return outcomes
 
 
-def _outcomes(prefetch: Prefetch, runner: _Runner) -> Iterator[Outcome]:
+def _load(pair: Pair, key: str | None, policy: ImagePolicy, stdin: BinaryIO | None) -> LoadedPair | Failure:
+    try:
+        return replace(load_pair(pair, policy, stdin=stdin), key=key)
+    except Exception as error:  # noqa: BLE001 - a fault of ours with one file must not cost the others
+        return failure(pair, error, key)
+
+
+def _without_key(done: LoadedPair | Failure) -> LoadedPair | Failure:
+    return done.model_copy(update={"key": None}) if isinstance(done, Failure) else replace(done, key=None)
+
+
+def _flow(
+    pairs: Iterable[Pair | P], load: Callable[[Pair], LoadedPair | P], runner: _Runner, workers: int
+) -> Iterator[Outcome | P]:
+    """Starts nothing yet, so that wrong numbers are told at once.
+
+    Raises:
+        ValueError: a number of threads or of pairs in a batch is below 1.
+    """
+    if workers < 1 or runner.limit < 1:
+        raise ValueError(f"workers and batch_size must be at least 1, found {workers} and {runner.limit}")
+    return _outcomes(Prefetch(pairs, load, workers, ahead=workers + runner.limit), runner)
+
+
+def _outcomes(prefetch: Prefetch[P], runner: _Runner) -> Iterator[Outcome | P]:
     try:
         while group := prefetch.take(runner.limit):
             outcomes = runner.run(group)

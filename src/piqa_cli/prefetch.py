@@ -12,12 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from piqa_cli.images import LoadedPair
-from piqa_cli.schema import Failure, Pair
+from piqa_cli.schema import Pair
 
 _THREAD_PREFIX = "piqa-decode"
 _JOIN_SECONDS = 1.0
+
+P = TypeVar("P")
+"""What needs no loading and passes in its place: failures to form a pair, pairs that are finished."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,26 +31,23 @@ class _Broken:
     error: BaseException
 
 
-_Answer = LoadedPair | Failure | _Broken
-
-
 @dataclass(slots=True, eq=False)
-class _Slot:
+class _Slot(Generic[P]):
     """The place of one item; filled once, in any thread."""
 
-    box: queue.SimpleQueue[_Answer] = field(default_factory=queue.SimpleQueue)
+    box: queue.SimpleQueue[LoadedPair | P | _Broken] = field(default_factory=queue.SimpleQueue)
 
     def ready(self) -> bool:
         return not self.box.empty()
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _Task(Generic[P]):
     pair: Pair
-    slot: _Slot
+    slot: _Slot[P]
 
 
-class Prefetch:
+class Prefetch(Generic[P]):
     """Reads pairs lazily and loads a bounded number ahead, in threads, handing them out in input order.
 
     The threads are daemons because the feeder may be waiting for a line that never comes; it must not
@@ -60,7 +61,7 @@ class Prefetch:
     """
 
     def __init__(
-        self, pairs: Iterable[Pair | Failure], load: Callable[[Pair], LoadedPair | Failure], workers: int, ahead: int
+        self, pairs: Iterable[Pair | P], load: Callable[[Pair], LoadedPair | P], workers: int, ahead: int
     ) -> None:
         self._pairs = pairs
         self._load = load
@@ -68,14 +69,14 @@ class Prefetch:
         self._tickets: queue.SimpleQueue[None] = queue.SimpleQueue()  # one per pair that may be read ahead
         for _ in range(ahead):
             self._tickets.put(None)
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._slots: queue.SimpleQueue[_Slot | None] = queue.SimpleQueue()  # in input order; None ends the input
-        self._head: _Slot | None = None  # fetched from _slots, but not ready when last looked at
+        self._tasks: queue.SimpleQueue[_Task[P] | None] = queue.SimpleQueue()
+        self._slots: queue.SimpleQueue[_Slot[P] | None] = queue.SimpleQueue()  # in input order; None ends the input
+        self._head: _Slot[P] | None = None  # fetched from _slots, but not ready when last looked at
         self._ended = False
         self._threads: list[threading.Thread] = []
         self._workers = workers
 
-    def take(self, limit: int) -> list[LoadedPair | Failure]:
+    def take(self, limit: int) -> list[LoadedPair | P]:
         """The next items that are ready, at least one and at most `limit`; empty at the end.
 
         Raises:
@@ -83,7 +84,7 @@ class Prefetch:
         """
         if not self._threads:
             self._start()
-        group: list[LoadedPair | Failure] = []
+        group: list[LoadedPair | P] = []
         while len(group) < limit and (slot := self._next(wait=not group)) is not None:
             answer = slot.box.get()  # waits; only the first one can be unfinished
             if isinstance(answer, _Broken):
@@ -95,8 +96,8 @@ class Prefetch:
                 raise answer.error
             self._tickets.put(None)
             group.append(answer)
-            if isinstance(group[0], Failure):
-                break  # a failure with nothing before it need not wait
+            if not isinstance(group[0], LoadedPair):
+                break  # what passes with nothing before it need not wait
         return group
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class Prefetch:
                 feeder = thread is self._threads[0]  # which may be blocked in the producer
                 thread.join(0.05 if feeder else max(0.0, deadline - time.monotonic()))
 
-    def _next(self, wait: bool) -> _Slot | None:
+    def _next(self, wait: bool) -> _Slot[P] | None:
         """The next slot, or None at the end; without `wait`, None also when it is not ready."""
         if self._ended:
             return None
@@ -139,7 +140,7 @@ class Prefetch:
             thread.start()
 
     def _feed(self) -> None:
-        iterator: Iterator[Pair | Failure] = iter(())
+        iterator: Iterator[Pair | P] = iter(())
         try:
             iterator = iter(self._pairs)
             while True:
@@ -149,14 +150,14 @@ class Prefetch:
                 item = next(iterator, None)
                 if item is None:
                     return
-                slot = _Slot()
+                slot = _Slot[P]()
                 self._slots.put(slot)
-                if isinstance(item, Failure):
-                    slot.box.put(item)
-                else:
+                if isinstance(item, Pair):
                     self._tasks.put(_Task(item, slot))
+                else:
+                    slot.box.put(item)
         except BaseException as error:  # noqa: BLE001 - raised again by take(), in the caller's thread
-            broken = _Slot()
+            broken = _Slot[P]()
             broken.box.put(_Broken(error))
             self._slots.put(broken)
         finally:

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-SchemaVersion = Literal["1.0", "1.1", "1.2"]
+SchemaVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 """What can be read: older records lack only fields that have a default."""
 
-SCHEMA_VERSION: SchemaVersion = "1.2"
+SCHEMA_VERSION: SchemaVersion = "1.3"
 """What is written."""
 
 
@@ -254,12 +254,16 @@ class CrossCheck(Record):
     )
 
 
+_KEY = "Hash of all that decides the record, in a batch (`resume.key` lists it); null if a file cannot be read."
+
+
 class Assessment(Record):
     """What piqa says of a pair."""
 
     schema_version: SchemaVersion = SCHEMA_VERSION
     status: Literal["ok"] = "ok"
     id: PathText
+    key: str | None = Field(default=None, description=_KEY)
     pair: PairInfo
     model: ModelInfo
     edit: Edit
@@ -293,6 +297,7 @@ class Failure(Record):
     schema_version: SchemaVersion = SCHEMA_VERSION
     status: Literal["error"] = "error"
     id: PathText
+    key: str | None = Field(default=None, description=_KEY)
     pair: Pair
     error: ErrorInfo
 

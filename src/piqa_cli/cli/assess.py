@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piqa_cli.cli.files import STDIN, Format, check_overlay, check_target, choose_format, read_prompt
+from piqa_cli.cli.files import STDIN, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from piqa_cli.cli.config import Settings
     from piqa_cli.images import ImagePolicy, LoadedPair
     from piqa_cli.schema import Assessment, Outcome, Pair
+    from piqa_cli.writers import Format
 
 
 @command(RESULTS, MODEL, READING)
@@ -55,6 +56,8 @@ def assess(
     if inputs.count(STDIN) > 1:
         raise UsageError("only one of SOURCE, EDITED and --mask can be standard input (-)")
     form = choose_format(run.flags.get("format"), output, run.settings, piped="json")
+    if form == "parquet":
+        raise UsageError("a single pair is not written as Parquet", hint="give --format json, jsonl or csv")
     check_target("--output", output, inputs)
     check_overlay(overlay, (*inputs, output))
     check_report("--report", report, (*inputs, output, overlay))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piqa_cli.cli.assess import image_policy, load_assessor
-from piqa_cli.cli.files import STDIN, Format, check_target, choose_format
+from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
-from piqa_cli.cli.reports import REPORT, check_report, open_report, passed_on, save_report
+from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
+from piqa_cli.cli.results import Held, Rows, Target, hold
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
 from piqa_cli.cli.summary import Summary, plural
@@ -24,6 +24,9 @@ from piqa_cli.errors import InputError
 
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
+    from piqa_cli.cli.config import Settings
+    from piqa_cli.report import ReportWriter
+    from piqa_cli.resume import FileHashes, FinishedRows, Known, Recipe
     from piqa_cli.schema import Failure, Outcome, Pair
 
 DEFAULT_WORKERS = 2
@@ -71,6 +74,27 @@ def batch(
         str | None,
         option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
     ] = None,
+    resume: Annotated[
+        bool,
+        option(
+            RESULTS_PANEL,
+            "--resume",
+            metavar="",
+            help_="Go on from what --output holds: assess what has no record that still holds, and what failed.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, option(RESULTS_PANEL, "--overwrite", metavar="", help_="Lose what --output holds.")
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        option(
+            RESULTS_PANEL,
+            "--retry-failed/--no-retry-failed",
+            metavar="",
+            help_="With --resume: try pairs that failed again (default), or only if their files or settings changed.",
+        ),
+    ] = True,
     summary: Annotated[
         str | None,
         option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
@@ -79,10 +103,13 @@ def batch(
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
-    check_target("--output", output, (input_, manifest))
+    target = Target(form, None if output == STDIN else output, resume, overwrite)
+    for path in (output, target.journal):
+        check_target("--output", path, (input_, manifest))
     check_target("--summary", summary, (input_, manifest, output))
     check_report("--report", report, (input_, manifest, output, summary))
     check_scales(run.settings.fail_under)
+    target.check()
 
     from piqa_cli.pairs import PairQuery, find_pairs
 
@@ -99,20 +126,23 @@ def batch(
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
     )
     query.check()
-    spare_inputs(query, output)
+    if not target.goes_on:  # what it goes on from are results, as reading them will show, and no picture
+        spare_inputs(query, output)
     if dry_run:
         if status := list_pairs(run, query):
             raise typer.Exit(status)
         return
+    target.spare()
     started = time.monotonic()
     tally = Tally(run.settings.fail_under)
     found = find_pairs(query)  # before the model is loaded and the output opened: it may be unusable
     if found.skipped:
         run.detail(f"{plural(len(found.skipped), 'file')} passed over")
-    assessor = load_assessor(run)
     with open_report(run, report, found.total, image_policy(run.settings)) as page:
-        with closing(outcomes_of(run, found, assessor)) as outcomes:
-            _write(run, passed_on(outcomes, page), tally, form, output, found.total)
+        with hold(target, run) as held:
+            items = resumed(run, found, load_assessor(run), held.hashes, held.finished, retry_failed=retry_failed)
+            with closing(items):
+                _write(run, items, tally, held, found.total, page)
         if tally.done == 0:
             raise InputError(
                 "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
@@ -129,11 +159,29 @@ def batch(
 
 def outcomes_of(run: Run, found: Iterable[Pair | Failure], assessor: Assessor) -> Generator[Outcome, None, None]:
     """What the assessor says of each pair: a generator, so that closing it ends the threads that decode ahead."""
-    from piqa_cli.pipeline import assess_pairs
+    from piqa_cli.resume import FileHashes, Known
 
-    yield from assess_pairs(
+    with closing(resumed(run, found, assessor, FileHashes(), None)) as items:
+        yield from (item for item in items if not isinstance(item, Known))
+
+
+def resumed(
+    run: Run,
+    found: Iterable[Pair | Failure],
+    assessor: Assessor,
+    hashes: FileHashes,
+    finished: FinishedRows | None,
+    *,
+    retry_failed: bool = True,
+) -> Generator[Outcome | Known, None, None]:
+    """As `outcomes_of`; pairs with a finished record that still holds come as they are known."""
+    from piqa_cli.pipeline import resume_pairs
+    from piqa_cli.resume import Memory
+
+    yield from resume_pairs(
         found,
         assessor,
+        Memory(_recipe(run.settings, assessor), hashes, finished, retry_failed=retry_failed),
         policy=image_policy(run.settings),
         workers=run.settings.workers or DEFAULT_WORKERS,
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
@@ -141,34 +189,74 @@ def outcomes_of(run: Run, found: Iterable[Pair | Failure], assessor: Assessor) -
     )
 
 
+def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
+    """All settings that a record depends on."""
+    from piqa_cli.assessor import models_of
+    from piqa_cli.resume import Recipe
+
+    return Recipe(
+        models=models_of(assessor),
+        policy=image_policy(settings),
+        explain=settings.explain,
+        explain_below=settings.explain_below,
+        grounding=settings.grounding,
+        cross_check=settings.cross_check,
+        quantize=settings.quantize,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
 def _write(
-    run: Run, outcomes: Iterator[Outcome], tally: Tally, form: Format, output: str | None, total: int | None
+    run: Run, items: Iterator[Outcome | Known], tally: Tally, held: Held, total: int | None, page: ReportWriter | None
 ) -> None:
     """Each record as it is done; a closed pipe or Ctrl-C leaves whole rows."""
-    from piqa_cli.writers import open_writer
-
-    target = sys.stdout if output is None or output == "-" else output
-    kept = "" if target is sys.stdout else f", kept in {printable(str(output))}"
-    shown = 0
+    target = held.target
+    place = target.journal or target.path
+    kept = "" if place is None else f", kept in {printable(place)}"
+    failures = 0
     run.progress = "before the first row was written"
-    on_terminal = target is sys.stdout and stdout_is_terminal()
-    bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=on_terminal)
-    with open_writer(form, target) as writer, bar as advance:
-        for outcome in outcomes:
-            tally.add(outcome)
+    bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=target.path is None and stdout_is_terminal())
+    with held.opened(run) as rows, bar as advance:
+        for item in items:
+            outcome = _count(tally, rows, item)
             done = f"after {plural(tally.done, 'row')} written{kept}"
-            writer.write(outcome)
+            rows.add(item)
             run.progress = done  # at once: an interrupt in between would report a row too few
-            if outcome.status == "error" and form != "table":
-                shown += 1
-                if shown <= SHOWN_FAILURES:
+            if page is not None:
+                page.add(_record(rows, item))
+            if outcome is not None and outcome.status == "error" and target.form != "table":
+                failures += 1
+                if failures <= SHOWN_FAILURES:
                     run.note(failure_line(outcome))
-                elif shown == SHOWN_FAILURES + 1:
+                elif failures == SHOWN_FAILURES + 1:
                     run.note("more failures follow; they are in the records")
-            elif outcome.status == "ok":
+            elif outcome is not None and outcome.status == "ok":
                 for warning in outcome.warnings:
                     run.detail(f"{printable(outcome.id)}: {printable(warning)}")
             advance()
+        rows.finish(run)
+
+
+def _record(rows: Rows, item: Outcome | Known) -> Outcome:
+    from piqa_cli.resume import Known
+
+    return rows.read(item) if isinstance(item, Known) else item
+
+
+def _count(tally: Tally, rows: Rows, item: Outcome | Known) -> Outcome | None:
+    """Counts what an item came to; gives the record, unless it is an earlier run's and nobody needs to read it."""
+    from piqa_cli.resume import Known
+
+    if not isinstance(item, Known):
+        tally.add(item)
+        return item
+    tally.before += 1
+    if not tally.gates and not item.failed:
+        tally.add_assessed_before()
+        return None
+    outcome = rows.read(item)
+    tally.add(outcome)
+    return outcome
 
 
 def _status(run: Run, tally: Tally) -> int:

@@ -21,7 +21,7 @@ PROJECT_FILE = "piqa.toml"
 OWN_ONLY = ("trust_remote_code", "base_url")
 """What a project's file may not set: being in a folder must not be enough to run its code or to send it your key."""
 SERVED = "openai:"  # as `lmm.settings` has it, which imports pydantic
-FORMATS = ("table", "json", "jsonl", "csv")
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 MATCHES = ("stem", "relpath")
 ON_UNPAIRED = ("error", "warn", "ignore")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
@@ -52,7 +52,7 @@ class Settings:
     verbose: bool = False
     debug: bool = False
     progress: bool = True
-    format: Literal["table", "json", "jsonl", "csv"] | None = None
+    format: Literal["table", "json", "jsonl", "csv", "parquet"] | None = None
     explain: bool = True
     explain_below: float | None = None
     fail_under: tuple[Gate, ...] = ()

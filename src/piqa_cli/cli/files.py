@@ -11,7 +11,7 @@ from piqa_cli.cli.config import Settings
 from piqa_cli.cli.streams import emit, printable, stdout_is_terminal
 from piqa_cli.errors import InputError, UsageError
 
-Format = Literal["table", "json", "jsonl", "csv"]
+Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 STDIN = "-"
 # Suffix of --output -> format.
 SUFFIXES: dict[str, Format] = {
@@ -19,6 +19,7 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
+    ".parquet": "parquet",
     ".txt": "table",
 }
 OVERLAY_SUFFIXES = (".png",)

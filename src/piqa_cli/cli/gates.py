@@ -136,11 +136,12 @@ def parse_allowance(text: str) -> ErrorAllowance:
 
 
 class Tally:
-    """Counts outcomes as they pass: done, failed by code, and below each gate."""
+    """Counts outcomes as they pass: done, failed by code, and below each gate; `before`: by an earlier run."""
 
     def __init__(self, gates: tuple[Gate, ...]) -> None:
         self.gates = gates
         self.done = 0
+        self.before = 0
         self.paired = 0
         self.failures: dict[str, int] = {}
         self.below: dict[Gate, int] = dict.fromkeys(gates, 0)
@@ -155,6 +156,11 @@ class Tally:
     def gates_hold(self) -> bool:
         """Whether every pair so far passed every gate."""
         return not any(self.below.values())
+
+    def add_assessed_before(self) -> None:
+        """Counts a pair that an earlier run assessed; only where there is no gate to ask its scores for."""
+        self.done += 1
+        self.paired += 1
 
     def add(self, outcome: Outcome) -> None:
         """Counts one outcome."""

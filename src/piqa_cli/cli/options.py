@@ -122,11 +122,12 @@ SEED: Options = {
 }
 RESULTS: Options = {
     "format": _option(
-        Literal["table", "json", "jsonl", "csv"] | None,
+        Literal["table", "json", "jsonl", "csv", "parquet"] | None,
         "--format",
         "-f",
         metavar="FORMAT",
-        help="table, json, jsonl or csv. By default a table for a terminal; else by the suffix of --output, or JSON.",
+        help="table, json, jsonl, csv or, for a batch, parquet. By default a table for a terminal; else by the suffix"
+        " of --output, or JSON.",
         rich_help_panel=RESULTS_PANEL,
     ),
     "explain": _flag("--explain/--no-explain", "Give the reasons in sentences (default), or not.", RESULTS_PANEL),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from piqa_cli.errors import UsageError
 if TYPE_CHECKING:
     from piqa_cli.images import ImagePolicy
     from piqa_cli.report import ReportWriter
-    from piqa_cli.schema import Outcome
 
 REPORT: Any = option(RESULTS_PANEL, "--report", metavar="FILE.html", help_="Also show them in a page for the browser.")
 _SUFFIXES = (".html", ".htm")
@@ -73,14 +72,6 @@ def open_report(
     from piqa_cli.report import ReportWriter
 
     return ReportWriter(path, expected=expected, title=_title(path), policy=policy, settings=_settings(run))
-
-
-def passed_on(outcomes: Iterable[Outcome], report: ReportWriter | None) -> Iterator[Outcome]:
-    """The outcomes, each taken into the report on its way."""
-    for outcome in outcomes:
-        if report is not None:
-            report.add(outcome)
-        yield outcome
 
 
 def save_report(run: Run, report: ReportWriter | None) -> None:

@@ -24,11 +24,12 @@ class Terminated(KeyboardInterrupt):
 
 @dataclass(slots=True)
 class Run:
-    """One run of the command line: its settings, and how far it has come (for the message of Ctrl-C)."""
+    """One run of the command line: its settings, how far it has come, and how to go on from there if it is stopped."""
 
     flags: dict[str, object] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     progress: str = "before anything was written"
+    go_on: str | None = None
 
     def note(self, text: str) -> None:
         """A remark on standard error, unless --quiet."""
@@ -67,17 +68,26 @@ def guarded(run: Run) -> Iterator[None]:
     except typer.Exit:  # a RuntimeError: it must pass before the last clause
         raise
     except PiqaError as error:
-        raise typer.Exit(report(error, debug=run.settings.debug)) from error
+        status = report(error, debug=run.settings.debug)
+        _tell_how_to_go_on(run)
+        raise typer.Exit(status) from error
     except KeyboardInterrupt as error:
         word, status = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         say(f"piqa: {word} {run.progress}")
+        _tell_how_to_go_on(run)
         raise typer.Exit(status) from error
     except BrokenPipeError as error:
         abandon_stdout()
         raise typer.Exit(CLOSED_PIPE_STATUS) from error
     except Exception as error:  # the last resort: nothing above it in the program
         _report_internal(error, debug=run.settings.debug)
+        _tell_how_to_go_on(run)
         raise typer.Exit(INTERNAL_ERROR) from error
+
+
+def _tell_how_to_go_on(run: Run) -> None:
+    if run.go_on is not None:
+        say(f"  to go on: {run.go_on}")
 
 
 def report(error: PiqaError, *, debug: bool = False) -> int:

@@ -24,6 +24,7 @@ class Summary:
     """Counts of a finished batch."""
 
     pairs: int
+    before: int  # of these: by an earlier run, whose records were kept
     assessed: int
     failed: int
     failures: dict[str, int]  # code -> count
@@ -38,6 +39,7 @@ class Summary:
         """The summary of all outcomes that the tally has seen."""
         return cls(
             pairs=tally.done,
+            before=tally.before,
             assessed=tally.done - tally.failed,
             failed=tally.failed,
             failures=dict(sorted(tally.failures.items())),
@@ -52,7 +54,8 @@ class Summary:
         """For people."""
         codes = ", ".join(f"{code} {count}" for code, count in self.failures.items())
         failed = f"{self.failed} failed ({codes})" if self.failed else "none failed"
-        parts = [f"{self.assessed} of {plural(self.pairs, 'pair')} assessed in {self.seconds:.1f} s, {failed}"]
+        before = f", {self.before} of the pairs in earlier runs" if self.before else ""
+        parts = [f"{self.assessed} of {plural(self.pairs, 'pair')} assessed in {self.seconds:.1f} s{before}, {failed}"]
         parts += self.verdicts
         parts.append("results on standard output" if self.output is None else f"results in {printable(self.output)}")
         return "; ".join(parts)

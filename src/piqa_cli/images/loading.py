@@ -96,7 +96,8 @@ class LoadedPair:
     """A pair ready for an assessor.
 
     `mask` is boolean, height x width of `edited.pixels`, True where edited; None if no mask was given.
-    `identical`: both pictures have one size and decode to the same pixels at that full size.
+    `identical`: both pictures have one size and decode to the same pixels at that full size. `key` is what the record
+    is known by again, where somebody asks for that.
     """
 
     pair: Pair
@@ -106,6 +107,7 @@ class LoadedPair:
     info: PairInfo
     identical: bool
     warnings: tuple[str, ...]
+    key: str | None = None
 
 
 def load_pair(pair: Pair, policy: ImagePolicy = DEFAULT_POLICY, *, stdin: BinaryIO | None = None) -> LoadedPair:

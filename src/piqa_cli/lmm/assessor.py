@@ -69,6 +69,11 @@ class LmmAssessor:
         return own.model_copy(update={"version": version})
 
     @property
+    def beside(self) -> tuple[ModelInfo, ...]:
+        """The compact model, which decides a part of every record (`resume.key`)."""
+        return (self.compact.info,)
+
+    @property
     def precision(self) -> str:
         """fp32, or half where rounding lets a batch move the numbers."""
         return "fp32" if self.vlm.info.precision == "fp32" else "half"

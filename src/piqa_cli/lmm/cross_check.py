@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
+from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement, models_of
 from piqa_cli.errors import UsageError
 from piqa_cli.images import LoadedPair
 from piqa_cli.schema import SCALES, CrossCheck, Dimension, Kind, ModelInfo, Score, Scores
@@ -47,6 +47,11 @@ class CrossCheckAssessor:
     def info(self) -> ModelInfo:
         """The first model's; the second one's stands in `cross_check`."""
         return self.first.info
+
+    @property
+    def beside(self) -> tuple[ModelInfo, ...]:
+        """All other models that decide a part of every record (`resume.key`)."""
+        return (*models_of(self.first)[1:], *models_of(self.second))
 
     @property
     def precision(self) -> str:

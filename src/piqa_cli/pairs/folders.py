@@ -13,6 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from piqa_cli.errors import InputError
@@ -27,7 +28,7 @@ IMAGE_SUFFIXES = frozenset({
 MatchBy = Literal["stem", "relpath"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property: matching asks for a stem five times
 class ImageFile:
     """An image file: `root` as the user gave it, `relative` to it with "/" between folders."""
 
@@ -39,7 +40,7 @@ class ImageFile:
         """The path to open."""
         return os.path.join(self.root, self.relative)
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The relative path without the suffix."""
         return os.path.splitext(self.relative)[0]

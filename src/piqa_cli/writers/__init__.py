@@ -1,7 +1,35 @@
-"""Outcomes -> table, JSON, JSONL or CSV, and back."""
+"""Outcomes -> table, JSON, JSONL, CSV or Parquet, and back."""
 
 from __future__ import annotations
 
-from piqa_cli.writers.writing import FORMATS, Format, Writer, open_writer, read_results, to_json
+from piqa_cli.writers.replacing import replacement
+from piqa_cli.writers.sink import cannot_write
+from piqa_cli.writers.tables import TableFormat, check_format, write_table
+from piqa_cli.writers.writing import (
+    FORMATS,
+    Format,
+    Writer,
+    cannot_read,
+    not_a_record,
+    open_writer,
+    parse_record,
+    read_results,
+    to_json,
+)
 
-__all__ = ["FORMATS", "Format", "Writer", "open_writer", "read_results", "to_json"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "TableFormat",
+    "Writer",
+    "cannot_read",
+    "cannot_write",
+    "check_format",
+    "not_a_record",
+    "open_writer",
+    "parse_record",
+    "read_results",
+    "replacement",
+    "to_json",
+    "write_table",
+]

@@ -15,10 +15,10 @@ _QUOTED = frozenset(',"\r\n')
 
 
 class Column(NamedTuple):
-    """A column: its name, whether its cells are text or numbers, and how to get them."""
+    """A column: its name, what its cells are, and how to get them."""
 
     name: str
-    kind: Literal["text", "number"]
+    kind: Literal["text", "number", "count", "truth"]
     of_assessment: Callable[[Assessment], Cell] | None
     of_failure: Callable[[Failure], Cell] | None = None
 
@@ -76,30 +76,31 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("schema_version", "text", lambda a: a.schema_version, lambda f: f.schema_version),
     Column("status", "text", lambda a: a.status, lambda f: f.status),
     Column("id", "text", lambda a: a.id, lambda f: f.id),
+    Column("key", "text", lambda a: a.key, lambda f: f.key),
     Column("source", "text", lambda a: a.pair.source.path, lambda f: f.pair.source),
     Column("edited", "text", lambda a: a.pair.edited.path, lambda f: f.pair.edited),
     Column("mask", "text", lambda a: a.pair.mask.path if a.pair.mask else None, lambda f: f.pair.mask),
     Column("prompt", "text", lambda a: a.pair.prompt, lambda f: f.pair.prompt),
-    Column("source_width", "number", lambda a: a.pair.source.width),
-    Column("source_height", "number", lambda a: a.pair.source.height),
-    Column("edited_width", "number", lambda a: a.pair.edited.width),
-    Column("edited_height", "number", lambda a: a.pair.edited.height),
+    Column("source_width", "count", lambda a: a.pair.source.width),
+    Column("source_height", "count", lambda a: a.pair.source.height),
+    Column("edited_width", "count", lambda a: a.pair.edited.width),
+    Column("edited_height", "count", lambda a: a.pair.edited.height),
     Column("model", "text", lambda a: a.model.name),
     Column("model_version", "text", lambda a: a.model.version),
     Column("weights_sha256", "text", lambda a: a.model.weights_sha256),
     Column("kind", "text", lambda a: a.edit.kind.value),
-    Column("is_edited", "number", lambda a: a.edit.edited),
+    Column("is_edited", "truth", lambda a: a.edit.edited),
     Column("edit_probability", "number", lambda a: a.edit.probability),
     Column("area_fraction", "number", lambda a: a.edit.area_fraction),
-    Column("identical", "number", lambda a: a.edit.identical),
+    Column("identical", "truth", lambda a: a.edit.identical),
     Column("alignment", "text", lambda a: a.alignment.method),
     Column("alignment_confidence", "number", lambda a: a.alignment.confidence),
     Column("shift_pixels", "number", lambda a: a.alignment.shift_pixels),
-    Column("regions", "number", lambda a: len(a.regions)),
-    Column("largest_x0", "number", _edge(0)),
-    Column("largest_y0", "number", _edge(1)),
-    Column("largest_x1", "number", _edge(2)),
-    Column("largest_y1", "number", _edge(3)),
+    Column("regions", "count", lambda a: len(a.regions)),
+    Column("largest_x0", "count", _edge(0)),
+    Column("largest_y0", "count", _edge(1)),
+    Column("largest_x1", "count", _edge(2)),
+    Column("largest_y1", "count", _edge(3)),
     *_of_score(Dimension.OVERALL),
     *_of_score(Dimension.COMPLETION),
     *_of_score(Dimension.HARMONY),
@@ -130,20 +131,29 @@ def csv_header() -> str:
 
 def csv_row(outcome: Outcome) -> str:
     """One row with its end of line; a cell may hold line breaks, quoted."""
-    return ",".join(_quote(_cell(column, outcome)) for column in COLUMNS) + "\n"
+    return ",".join(_quote(_cell(*pair)) for pair in zip(COLUMNS, cells(outcome), strict=True)) + "\n"
 
 
-def _cell(column: Column, outcome: Outcome) -> str:
+def cells(outcome: Outcome) -> tuple[Cell, ...]:
+    """The values of one row, None where there is none: also for numbers that are not finite."""
+    return tuple(_value(column, outcome) for column in COLUMNS)
+
+
+def _value(column: Column, outcome: Outcome) -> Cell:
     if isinstance(outcome, Failure):
         value = column.of_failure(outcome) if column.of_failure else None
     else:
         value = column.of_assessment(outcome) if column.of_assessment else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(column: Column, value: Cell) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else ""
+        return repr(value)
     text = str(value)
     # A spreadsheet would run such a cell as a formula; the apostrophe is its sign for "this is text".
     return "'" + text if column.kind == "text" and text.startswith(FORMULA_STARTS) else text

@@ -36,7 +36,7 @@ class Sink:
             try:
                 self.stream = open(target, "wb", buffering=0)  # noqa: SIM115 - closed by close()
             except OSError as error:
-                raise _cannot_write(self.name, error) from error
+                raise cannot_write(self.name, error) from error
         else:
             name = getattr(target, "name", None)
             self.name = name if isinstance(name, str) and not name.startswith("<") else "standard output"
@@ -69,7 +69,7 @@ class Sink:
             self._failed, self._tail = True, old_tail
             self._roll_back()
             if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-                raise _cannot_write(self.name, error) from error
+                raise cannot_write(self.name, error) from error
             raise
         self._end += len(data)
 
@@ -90,7 +90,7 @@ class Sink:
                 self._failed = True
                 if isinstance(error, BrokenPipeError):
                     raise
-                raise _cannot_write(self.name, error) from error
+                raise cannot_write(self.name, error) from error
         finally:
             if self._owned:
                 self._close_file()
@@ -100,7 +100,7 @@ class Sink:
             self.stream.close()
         except OSError as error:  # some file systems report a full disk only now
             if not self._failed:
-                raise _cannot_write(self.name, error) from error
+                raise cannot_write(self.name, error) from error
 
     def _write_all(self, data: bytes) -> None:
         if self._is_text:
@@ -162,7 +162,8 @@ def _regular_file(raw: Any) -> int | None:
     return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
-def _cannot_write(name: str, error: OSError) -> OutputError:
+def cannot_write(name: str, error: OSError) -> OutputError:
+    """What a failed write amounts to, with what helps."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return OutputError(
         f"cannot write results: {error.strerror or error}",

@@ -179,23 +179,38 @@ def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) 
                 if not line.strip():
                     continue
                 try:
-                    yield _OUTCOME.validate_python(json.loads(line))
-                except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and ValidationError
+                    yield parse_record(line)
+                except ValueError as error:
                     if line.endswith(b"\n"):
-                        raise _bad_line(path, number, error) from error
+                        raise not_a_record(path, number, error) from error
                     if on_warning:
                         on_warning(f"{path}: line {number} is torn and was skipped")
     except OSError as error:
-        raise InputError(
-            f"cannot read results: {error.strerror}",
-            code="E_NOT_FOUND" if error.errno == errno.ENOENT else "E_RESULTS",
-            file=path,
-            expected="a JSONL file that piqa wrote",
-            found=error.strerror,
-        ) from error
+        raise cannot_read(path, error) from error
 
 
-def _bad_line(path: str, number: int, error: ValueError) -> InputError:
+def parse_record(line: bytes) -> Outcome:
+    """The outcome that a line of JSONL holds.
+
+    Raises:
+        ValueError: it holds none; JSONDecodeError, UnicodeDecodeError or ValidationError.
+    """
+    return _OUTCOME.validate_python(json.loads(line))
+
+
+def cannot_read(path: str, error: OSError) -> InputError:
+    """Why a file of results cannot be read."""
+    return InputError(
+        f"cannot read results: {error.strerror}",
+        code="E_NOT_FOUND" if error.errno == errno.ENOENT else "E_RESULTS",
+        file=path,
+        expected="a JSONL file that piqa wrote",
+        found=error.strerror,
+    )
+
+
+def not_a_record(path: str, number: int, error: ValueError) -> InputError:
+    """Why a line, counted from 1, is refused; `error` is what `parse_record` raised."""
     found = str(error).splitlines()[0]
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
