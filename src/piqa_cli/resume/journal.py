@@ -46,9 +46,10 @@ class Journal:
         self._starts = array("Q", [0]) if before is None else before.starts
         self._met = bytearray(len(before or ()))  # lines of pairs that this input has
         self._order = array("Q")  # lines in the input's order
+        self._at = 0  # where the reading of earlier records stands
         try:
             self._file = open(path, "wb" if before is None else "r+b", buffering=0)  # noqa: SIM115 - closed by close()
-            self._reading = open(path, "rb")  # noqa: SIM115 - closed by close()
+            self._reading = open(path, "rb", buffering=_CHUNK)  # noqa: SIM115 - closed by close()
             self._file.truncate(self._starts[-1])
             self._file.seek(0, os.SEEK_END)
             if before is not None and before.unended:
@@ -155,8 +156,11 @@ class Journal:
         return self._before is not None and self._before.counts(line)
 
     def _bytes_of(self, line: int) -> bytes:
-        self._reading.seek(self._starts[line])
-        return self._reading.read(self._starts[line + 1] - self._starts[line])
+        start, end = self._starts[line], self._starts[line + 1]
+        if start != self._at:  # a seek throws away what was read ahead, and most lines are asked for in their order
+            self._reading.seek(start)
+        self._at = end
+        return self._reading.read(end - start)
 
 
 def _names(pair: Pair, line: bytes) -> bool:
