@@ -286,9 +286,9 @@ def test_all_goes_by_the_keyboard(chromium: Chromium, page: Path) -> None:
     chromium.press("k")
     chromium.press("Escape", 27)
     chromium.until("!document.querySelector('#detail').open")
-    assert chromium.run("document.activeElement.textContent") == "good"
+    chromium.until("document.activeElement.textContent === 'good'")
     chromium.press("/")
-    assert chromium.run("document.activeElement.id") == "query"
+    chromium.until("document.activeElement.id === 'query'")
 
 
 def test_a_failed_pair_tells_its_reason_and_what_to_do(chromium: Chromium, page: Path) -> None:
