@@ -148,7 +148,16 @@ def measure_folder(options: Options) -> list[common.Row]:
 
     def command() -> None:
         common.quietly(
-            [common.PIQA, "batch", str(folder), "--model", options.model, "--output", str(options.folder / "cli.jsonl")]
+            [
+                common.PIQA,
+                "batch",
+                str(folder),
+                "--model",
+                options.model,
+                "--overwrite",
+                "--output",
+                str(options.folder / "cli.jsonl"),
+            ]
         )
 
     tasks: list[tuple[str, Callable[[], object]]] = [
