@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,6 +233,14 @@ def find_regions(mask: NDArray[np.bool_], confidence: NDArray[np.float32], size:
             )
         )
     return tuple(regions)
+
+
+def fill_boxes(boxes: Iterable[Box], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask of `size`, height x width, true in the boxes, which are in its pixels."""
+    mask = np.zeros(size, np.bool_)
+    for x0, y0, x1, y1 in boxes:
+        mask[y0:y1, x0:x1] = True
+    return mask
 
 
 def scale_box(box: Box, old: tuple[int, ...], new: tuple[int, int]) -> Box:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from piqa_cli.assessor import Grounding
 from piqa_cli.images import LoadedPair
 from piqa_cli.lmm.boxes import Parsed
-from piqa_cli.regions import encode_mask, scale_box
+from piqa_cli.regions import encode_mask, fill_boxes, scale_box
 from piqa_cli.schema import Box, Kind, Region
 
 LEAST_OVERLAP = 0.3
@@ -61,7 +61,7 @@ def _regions(parsed: Parsed, confidence: float, size: tuple[int, int]) -> tuple[
     """The boxes as regions, largest first."""
     made = []
     for box in parsed.boxes:
-        mask = _rectangles((box,), size, size)
+        mask = fill_boxes((box,), size)
         made.append(
             Region(box=box, area_fraction=float(mask.mean()), confidence=confidence, mask=encode_mask(mask, size))
         )
@@ -83,8 +83,4 @@ def _disagreement(grounding: LmmGrounding, mask: NDArray[np.bool_], size: tuple[
 
 def _rectangles(boxes: Sequence[Box], size: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """A mask of that shape, true in the boxes, which are in pixels of a picture of `size`."""
-    mask = np.zeros(shape, np.bool_)
-    for box in boxes:
-        x0, y0, x1, y1 = scale_box(box, size, (shape[0], shape[1]))
-        mask[y0:y1, x0:x1] = True
-    return mask
+    return fill_boxes([scale_box(box, size, (shape[0], shape[1])) for box in boxes], shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from piqa_cli.images import DEFAULT_POLICY
 from piqa_cli.images.decoding import open_image
 from piqa_cli.images.masks import load_mask
 from piqa_cli.pairs.annotations import Annotation
-from piqa_cli.regions import decode_mask, find_regions
+from piqa_cli.regions import decode_mask, fill_boxes, find_regions
 from piqa_cli.schema import Box, ImageInfo
 
 Mask = NDArray[np.bool_]
@@ -37,7 +36,7 @@ def true_regions(annotation: Annotation, edited: ImageInfo) -> Truth | None:
         return None
     size = (edited.height, edited.width)
     _check_size(annotation, edited)
-    mask = _filled(annotation.boxes or (), size) if annotation.mask is None else _read_mask(annotation, edited)
+    mask = fill_boxes(annotation.boxes or (), size) if annotation.mask is None else _read_mask(annotation, edited)
     boxes = annotation.boxes
     if boxes is None:
         boxes = tuple(region.box for region in find_regions(mask, np.ones(mask.shape, np.float32), size))
@@ -86,10 +85,3 @@ def _mask_error(annotation: Annotation, edited: ImageInfo, found: str) -> InputE
         expected=f"a run-length mask of {edited.height} x {edited.width} pixels, height first",
         found=found,
     )
-
-
-def _filled(boxes: Iterable[Box], size: tuple[int, int]) -> Mask:
-    mask = np.zeros(size, bool)
-    for x0, y0, x1, y1 in boxes:
-        mask[y0:y1, x0:x1] = True
-    return mask

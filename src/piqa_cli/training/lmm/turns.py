@@ -16,7 +16,7 @@ from piqa_cli.lmm.grounding import size_of
 from piqa_cli.lmm.prompts import TELL, WHERE, Conversation, compare, instruction
 from piqa_cli.lmm.views import region_view, view
 from piqa_cli.pairs.truth import true_regions
-from piqa_cli.regions import describe, encode_mask, locate, place
+from piqa_cli.regions import describe, encode_mask, fill_boxes, locate, place
 from piqa_cli.schema import Box, Dimension, Region, Score, Scores, score
 from piqa_cli.training.lmm.dialogues import Dialogue, Rated, Written
 from piqa_cli.training.material import Example
@@ -150,8 +150,7 @@ def _template(region: Region, scores: Scores, size: tuple[int, int]) -> str:
 
 
 def _region(box: Box, size: tuple[int, int]) -> Region:
-    mask = np.zeros(size, np.bool_)
-    mask[box[1] : box[3], box[0] : box[2]] = True
+    mask = fill_boxes([box], size)
     return Region(box=box, area_fraction=float(mask.mean()), confidence=1, mask=encode_mask(mask))
 
 
