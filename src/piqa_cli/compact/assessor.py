@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +14,13 @@ from torch import Tensor
 
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.compact.explain import explain
+from piqa_cli.compact.features import Measurements, measure
 from piqa_cli.compact.framing import Crop, Frame, crop_region, open_frame, resize_mask
 from piqa_cli.compact.grounding import ground_frames, keeps_a_part, summarise_maps, threshold, to_tensor
 from piqa_cli.compact.judgement import judge
 from piqa_cli.compact.measured import crop_numbers
 from piqa_cli.compact.network import FAULTS, KINDS, CompactModel, Judged
+from piqa_cli.compact.weights_file import hold_in
 from piqa_cli.devices import memory_errors
 from piqa_cli.images import LoadedPair
 from piqa_cli.regions import encode_heat, find_regions
@@ -26,6 +30,7 @@ _LEAST_FOUND = 0.005  # of the picture: a change so large, hardly any of it in t
 _MOST_INSIDE = 0.1
 _ELSEWHERE = "mask: most of what changed lies outside it (white is edited, --invert-mask swaps)"
 _WHAT_HELPS = "a smaller --batch-size, or --device cpu"
+T = TypeVar("T")
 _HALF_80 = 1.2816  # half the 80 % interval of a normal distribution, in standard deviations
 
 
@@ -57,6 +62,10 @@ class CompactAssessor:
 
     def __init__(self, model: CompactModel, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> None:
         self.model, self._info, self.device, self.dtype = model, info, device, dtype
+        if dtype is not torch.float32:
+            hold_in(dtype, model)
+        # What is measured of each pair runs outside of the interpreter's lock, one pair a core.
+        self._crew = ThreadPoolExecutor(torch.get_num_threads(), "piqa-measure")
 
     @property
     def info(self) -> ModelInfo:
@@ -65,7 +74,7 @@ class CompactAssessor:
 
     def ground(self, pairs: Sequence[LoadedPair]) -> list[Grounding]:
         """Stage 1; pairs whose frames have one shape go through the network together."""
-        frames = [_frame(pair, pair.mask) for pair in pairs]
+        frames = self._each(_frame, pairs, [pair.mask for pair in pairs])
         answers: list[Grounding | None] = [None] * len(pairs)
         for group in _grouped([frame.size for frame in frames]):
             with memory_errors(_WHAT_HELPS):
@@ -78,7 +87,7 @@ class CompactAssessor:
     def _ground_batch(self, pairs: list[LoadedPair], frames: list[Frame]) -> list[CompactGrounding]:
         with self._precision():
             maps = ground_frames(self.model, frames)
-        found = [self._decide(*row) for row in zip(pairs, frames, maps.probability, maps.kinds, strict=True)]
+        found = self._each(self._decide, pairs, frames, maps.probability, maps.kinds)
         with self._precision():
             inside, outside = summarise_maps(maps, [item.raw for item in found])
         answers = []
@@ -149,15 +158,17 @@ class CompactAssessor:
         if not own:
             return []
         with memory_errors(_WHAT_HELPS):
-            crops = [crop_region(g.frame, g.mask, self.model.config.crop_side) for g in own]
+            measured = self._begin(_measure, own)  # meanwhile the network judges
+            crops = self._each(lambda g: crop_region(g.frame, g.mask, self.model.config.crop_side), own)
             judged = self._judge(own, crops)
-        answers = []
-        for i, (pair, grounding, crop) in enumerate(zip(pairs, own, crops, strict=True)):
-            heat = encode_heat(judged.artefacts[i, 0].float().sigmoid().cpu().numpy(), _square(crop, pair))
-            answers.append(
-                judge(pair, grounding, grounding.frame, self._levels(judged, i), _faults(judged.faults[i]), heat)
-            )
-        return answers
+        levels = [self._levels(judged, i) for i in range(len(own))]
+        faults = [_faults(logits) for logits in judged.faults]
+        heats = [
+            encode_heat(logits.float().sigmoid().cpu().numpy(), _square(crop, pair))
+            for logits, crop, pair in zip(judged.artefacts[:, 0], crops, pairs, strict=True)
+        ]
+        numbers = [done.result() for done in measured]
+        return self._each(judge, pairs, own, [g.frame for g in own], numbers, levels, faults, heats)
 
     def _judge(self, groundings: Sequence[CompactGrounding], crops: Sequence[Crop]) -> Judged:
         source, edited = (
@@ -165,7 +176,7 @@ class CompactAssessor:
         )
         mask = torch.from_numpy(np.stack([crop.mask for crop in crops]))[:, None].to(self.device)
         area = torch.tensor([[crop.area] for crop in crops], device=self.device)
-        numbers = [crop_numbers(crop.source, crop.edited, crop.mask) for crop in crops]
+        numbers = self._each(lambda crop: crop_numbers(crop.source, crop.edited, crop.mask), crops)
         measured = torch.from_numpy(np.stack(numbers)).to(self.device)
         inside, outside = (torch.cat([g.summary[k] for g in groundings]) for k in (0, 1))
         with self._precision():
@@ -195,8 +206,20 @@ class CompactAssessor:
             texts.append(explain(*told, size, grounding.alignment, faults=judgement.faults))
         return texts
 
+    def _each(self, work: Callable[..., T], *rows: Iterable[object]) -> list[T]:
+        """`work` on every pair's arguments, order kept."""
+        return [done.result() for done in self._begin(work, *rows)]
+
+    def _begin(self, work: Callable[..., T], *rows: Iterable[object]) -> list[Future[T]]:
+        return [self._crew.submit(work, *row) for row in zip(*rows, strict=True)]
+
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+def _measure(grounding: CompactGrounding) -> Measurements:
+    frame = grounding.frame
+    return measure(frame.edited, frame.source, grounding.mask, frame.registration.valid)
 
 
 def _faults(logits: Tensor) -> list[Fault]:

@@ -69,11 +69,11 @@ def gradient_energy(plane: Plane) -> Plane:
 
 def make_planes(pixels: NDArray[np.uint8]) -> Planes:
     """Planes of one picture, H x W x 3 uint8 sRGB with H, W >= 32."""
-    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab *= np.array([100 / 255, 1, 1], np.float32)
-    light = np.ascontiguousarray(lab[..., 0])
-    lab_blocks = pool(lab)
-    lab_blocks[..., 1:] -= 128  # OpenCV stores a* and b* with an offset of 128
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)  # L* as 0..255, a* and b* with an offset of 128
+    light = cv2.extractChannel(lab, 0).astype(np.float32) * np.float32(100 / 255)
+    lab_blocks = pool(lab.astype(np.float32))
+    lab_blocks[..., 0] *= 100 / 255
+    lab_blocks[..., 1:] -= 128
     soft = cv2.GaussianBlur(light, (0, 0), 1.2)
     softer = cv2.GaussianBlur(light, (0, 0), 2.5)
     softest = cv2.blur(softer, (9, 9))
@@ -82,7 +82,7 @@ def make_planes(pixels: NDArray[np.uint8]) -> Planes:
     return Planes(
         light=light,
         lab_blocks=lab_blocks,
-        gradient=np.sqrt(energy),
+        gradient=np.asarray(cv2.sqrt(energy), np.float32),
         band=np.asarray(soft - softest, np.float32),
         noise_blocks=pool(np.abs(cv2.filter2D(light, -1, _NOISE))) * np.float32(_NOISE_SCALE),
         fine_blocks=pool(energy),

@@ -5,11 +5,15 @@ Each takes L* planes of the edited picture and of the registered source, H x W f
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from piqa_cli.compact.planes import BLOCK, MIN_BLOCKS, Areas, Plane, Planes
+
+P = TypeVar("P", np.uint8, np.float32)
 
 _RIM = 12  # pixels to either side of the edge where a seam is looked for
 _REPEAT_SIDE = 128  # longest side of the crop in which repetition is looked for
@@ -40,20 +44,26 @@ def _edge_peak(profile: NDArray[np.float64]) -> float:
 
 def blocking(light: Plane, areas: Areas) -> float:
     """Mean step at the strongest of eight grid phases beyond the median phase, region minus outside, in L*."""
-
-    def excess(where: NDArray[np.bool_]) -> float:
-        total = 0.0
-        for axis in (0, 1):
-            step = np.abs(np.diff(light, axis=axis))
-            both = where[1:] & where[:-1] if axis == 0 else where[:, 1:] & where[:, :-1]
-            line_sum = cv2.reduce(np.where(both, step, 0), 1 - axis, cv2.REDUCE_SUM).ravel()
-            line_count = cv2.reduce(both.astype(np.float32), 1 - axis, cv2.REDUCE_SUM).ravel()
+    total = 0.0
+    for axis in (0, 1):
+        step = cv2.absdiff(*_neighbours(light, axis))
+        excess = []
+        for where in (areas.inside, areas.outside):
+            first, second = _neighbours(where.view(np.uint8), axis)
+            both = (first & second).astype(np.float32)
+            line_sum, line_count = (
+                cv2.reduce(plane, 1 - axis, cv2.REDUCE_SUM).ravel() for plane in (cv2.multiply(step, both), both)
+            )
             phase = np.arange(line_sum.size) % BLOCK
             mean = np.bincount(phase, line_sum, BLOCK) / np.maximum(np.bincount(phase, line_count, BLOCK), 1)
-            total += float(mean.max() - np.median(mean))
-        return total / 2
+            excess.append(float(mean.max() - np.median(mean)))
+        total += excess[0] - excess[1]
+    return total / 2
 
-    return excess(areas.inside) - excess(areas.outside)
+
+def _neighbours(plane: NDArray[P], axis: int) -> tuple[NDArray[P], NDArray[P]]:
+    """The plane without its first and without its last row or column."""
+    return (plane[1:], plane[:-1]) if axis == 0 else (plane[:, 1:], plane[:, :-1])
 
 
 def ghosting(now: Planes, before: Planes, areas: Areas) -> float | None:

@@ -87,6 +87,16 @@ def quickened(model: CompactModel) -> CompactModel:
     return model
 
 
+def hold_in(dtype: torch.dtype, model: CompactModel) -> None:
+    """Holds what convolutions and linear layers multiply by in the format in which they compute.
+
+    Autocast would convert it in every pass, to the same numbers.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(dtype)
+
+
 def _fold(module: nn.Module) -> None:
     """Replaces every convolution followed by a batch normalisation by one convolution: same function, less time."""
     for child in module.children():

@@ -30,7 +30,7 @@ from piqa_cli.schema import SCHEMA_VERSION, ModelInfo
 if TYPE_CHECKING:
     from piqa_cli.images import ImagePolicy
 
-PROCESSING_VERSION = "1"
+PROCESSING_VERSION = "2"
 """Raised with every change of code that changes what a record says of the same files and the same model: decoding,
 registration, measurements, thresholds, rules of scores, sentences. `tests/test_resume.py` holds one record to it."""
 
