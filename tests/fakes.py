@@ -59,7 +59,8 @@ class FakeAssessor:
     out_of_memory_above: int | None = None
     out_of_memory_for: frozenset[str] = frozenset()
     fail: dict[str, BaseException] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: float = 0.0  # a batch takes
+    seconds_a_pair: float = 0.0
     info: ModelInfo = FAKE_MODEL
     batches: list[list[str]] = field(default_factory=list)  # ids of every batch that ground() was asked for
     explained: int = 0
@@ -68,7 +69,7 @@ class FakeAssessor:
         """The whole picture is the region if any pixel differs."""
         ids = [loaded.pair.id for loaded in pairs]
         self.batches.append(ids)
-        time.sleep(self.seconds)
+        time.sleep(self.seconds + len(pairs) * self.seconds_a_pair)
         too_many = self.out_of_memory_above is not None and len(pairs) > self.out_of_memory_above
         if too_many or self.out_of_memory_for.intersection(ids):
             raise DeviceError("out of memory", code="E_OOM")

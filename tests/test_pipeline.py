@@ -273,6 +273,25 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on_with_smaller_ones(fo
     assert all(batch <= too_large[0] for batch in too_large), "it met the limit again after it had learnt it"
 
 
+@pytest.mark.parametrize(
+    ("assessor", "largest"),
+    [
+        (FakeAssessor(seconds=0.1), 16),  # cheaper by the pair with every doubling
+        (FakeAssessor(seconds_a_pair=0.03), 4),  # a pair costs what it costs
+        (FakeAssessor(seconds=0.1, out_of_memory_above=8), 8),
+    ],
+)
+def test_a_batch_grows_as_long_as_that_pays_and_fits(folder: Path, assessor: FakeAssessor, largest: int) -> None:
+    pairs = [pair(folder, n % 12).model_copy(update={"id": str(n)}) for n in range(120)]
+    outcomes = list(assess_pairs(pairs, assessor, workers=2, batch_size=2, largest_batch=16))
+    assert [outcome.id for outcome in outcomes] == [item.id for item in pairs]
+    assert {outcome.status for outcome in outcomes} == {"ok"}
+    sizes = [len(batch) for batch in assessor.batches]
+    settled = sizes[-(len(sizes) // 3) : -1]
+    assert largest // 2 <= max(settled) <= largest
+    assert max(sizes) <= 16
+
+
 def test_one_pair_too_large_for_the_device_fails_alone_and_costs_the_others_nothing(folder: Path) -> None:
     assessor = FakeAssessor(out_of_memory_for=frozenset({"2"}))
     outcomes = []

@@ -27,6 +27,8 @@ from piqa_cli.schema import Assessment, ErrorInfo, Failure, ModelInfo, Outcome, 
 P = TypeVar("P")
 """What passes in its place without being assessed: a `Failure`, or what `resume_pairs` finds known."""
 
+_WORTH_DOUBLING = 0.9  # a batch of twice the size has to save a tenth of a pair's time
+
 
 def assess_pairs(
     pairs: Iterable[Pair | Failure],
@@ -35,13 +37,14 @@ def assess_pairs(
     policy: ImagePolicy = DEFAULT_POLICY,
     workers: int = 2,
     batch_size: int = 8,
+    largest_batch: int | None = None,
     explain: bool = True,
     stdin: BinaryIO | None = None,
 ) -> Iterator[Outcome]:
     """One outcome per pair, in input order, as they are done.
 
     The input is read lazily, and a batch is run as soon as no further pair is ready, so a slow producer
-    (a stream on standard input) gets its records as it goes. At most about `workers + 2 * batch_size`
+    (a stream on standard input) gets its records as it goes. At most about `workers` and two batches of
     decoded pairs are held. A batch that runs out of device memory is halved.
 
     Args:
@@ -49,7 +52,8 @@ def assess_pairs(
         assessor: judges the pairs; its answer for a pair does not depend on the batch.
         policy: limits and conversions for reading images.
         workers: decoding threads.
-        batch_size: most pairs given to the assessor at once.
+        batch_size: most pairs given to the assessor at once, to begin with.
+        largest_batch: the batch may double up to this, as long as that makes a pair cheaper; None: `batch_size`.
         explain: whether to run the third stage.
         stdin: what "-" stands for as a path.
 
@@ -62,7 +66,7 @@ def assess_pairs(
     def load(pair: Pair) -> LoadedPair | Failure:
         return _load(pair, None, policy, stdin)
 
-    return _flow(pairs, load, _Runner(assessor, batch_size, explain), workers)
+    return _flow(pairs, load, _Runner(assessor, batch_size, explain, largest_batch), workers)
 
 
 def resume_pairs(
@@ -73,6 +77,7 @@ def resume_pairs(
     policy: ImagePolicy = DEFAULT_POLICY,
     workers: int = 2,
     batch_size: int = 8,
+    largest_batch: int | None = None,
     explain: bool = True,
 ) -> Iterator[Outcome | Known]:
     """As `assess_pairs`, but the records have keys, and a pair that the memory knows is not even decoded.
@@ -84,6 +89,7 @@ def resume_pairs(
         policy: see there.
         workers: see there; the same threads read files for their keys.
         batch_size: see there.
+        largest_batch: see there.
         explain: see there.
 
     Raises:
@@ -99,7 +105,7 @@ def resume_pairs(
         # A file that changed between the reading for the key and the reading for the picture has no key.
         return done if memory.key_of(pair) == key else _without_key(done)
 
-    return _flow(pairs, load, _Runner(assessor, batch_size, explain), workers)
+    return _flow(pairs, load, _Runner(assessor, batch_size, explain, largest_batch), workers)
 
 
 def assess_pair(
@@ -192,17 +198,40 @@ def _assess_batch(batch: Sequence[LoadedPair], assessor: Assessor, explain: bool
 
 
 class _Runner:
-    """Runs batches, divides those that fail, and remembers how large a batch may be."""
+    """Runs batches, divides those that fail, and learns how large a batch should be.
 
-    def __init__(self, assessor: Assessor, batch_size: int, explain: bool) -> None:
+    It may double, up to `largest`, as long as that makes a pair cheaper.
+    """
+
+    def __init__(self, assessor: Assessor, batch_size: int, explain: bool, largest: int | None = None) -> None:
         self._assessor = assessor
         self._explain = explain
         self.limit = batch_size
+        self._largest = largest or batch_size
+        self._before: float | None = None  # seconds a pair took in batches of half the size
+        self._warm = False
 
     def run(self, group: Sequence[LoadedPair | P]) -> list[Outcome | P]:
         """Outcomes of a group in its order; what was not loaded passes through."""
-        done = iter(self._divide([item for item in group if isinstance(item, LoadedPair)]))
+        batch = [item for item in group if isinstance(item, LoadedPair)]
+        full, start = len(batch) == self.limit, time.perf_counter()
+        done = iter(self._divide(batch))
+        if full and self.limit == len(batch):  # and was not found to be too large
+            self._learn((time.perf_counter() - start) / len(batch))
         return [next(done) if isinstance(item, LoadedPair) else item for item in group]
+
+    def _learn(self, seconds: float) -> None:
+        """Takes in what a pair cost in a full batch; the first batch of a size only warms up."""
+        if not self._warm:
+            self._warm = True
+        elif self._before is not None and seconds > _WORTH_DOUBLING * self._before:
+            self._settle(self.limit // 2)
+        elif 2 * self.limit <= self._largest:
+            self.limit, self._before, self._warm = 2 * self.limit, seconds, False
+
+    def _settle(self, size: int) -> None:
+        self.limit = self._largest = size
+        self._before = None
 
     def _divide(self, batch: list[LoadedPair]) -> list[Outcome]:
         if not batch:
@@ -228,7 +257,7 @@ class _Runner:
         half = (len(batch) + 1) // 2
         outcomes = self._divide(batch[:half]) + self._divide(batch[half:])
         if not any(isinstance(one, Failure) for one in outcomes):
-            self.limit = min(self.limit, half)  # no single pair was too large, so the batch was
+            self._settle(min(self.limit, half))  # no single pair was too large, so the batch was
         return outcomes
 
 
@@ -260,6 +289,7 @@ def _outcomes(prefetch: Prefetch[P], runner: _Runner) -> Iterator[Outcome | P]:
     try:
         while group := prefetch.take(runner.limit):
             outcomes = runner.run(group)
+            prefetch.reach(runner.limit)
             group.clear()  # a slow reader of the records must not keep the pictures alive
             yield from outcomes
     finally:

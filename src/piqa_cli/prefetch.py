@@ -67,8 +67,8 @@ class Prefetch(Generic[P]):
         self._load = load
         self._stopped = False
         self._tickets: queue.SimpleQueue[None] = queue.SimpleQueue()  # one per pair that may be read ahead
-        for _ in range(ahead):
-            self._tickets.put(None)
+        self._ahead = 0
+        self._allow(ahead)
         self._tasks: queue.SimpleQueue[_Task[P] | None] = queue.SimpleQueue()
         self._slots: queue.SimpleQueue[_Slot[P] | None] = queue.SimpleQueue()  # in input order; None ends the input
         self._head: _Slot[P] | None = None  # fetched from _slots, but not ready when last looked at
@@ -100,6 +100,10 @@ class Prefetch(Generic[P]):
                 break  # what passes with nothing before it need not wait
         return group
 
+    def reach(self, batch: int) -> None:
+        """From now on read far enough ahead for batches of this size; never less far than before."""
+        self._allow(self._workers + batch)
+
     def close(self) -> None:
         """Stop reading and decoding. A thread inside a decoder ends when that picture is done."""
         self._stopped = True
@@ -111,6 +115,11 @@ class Prefetch(Generic[P]):
             if thread.is_alive():  # an interrupt may have come before it was started
                 feeder = thread is self._threads[0]  # which may be blocked in the producer
                 thread.join(0.05 if feeder else max(0.0, deadline - time.monotonic()))
+
+    def _allow(self, ahead: int) -> None:
+        for _ in range(ahead - self._ahead):
+            self._tickets.put(None)
+        self._ahead = max(ahead, self._ahead)
 
     def _next(self, wait: bool) -> _Slot[P] | None:
         """The next slot, or None at the end; without `wait`, None also when it is not ready."""

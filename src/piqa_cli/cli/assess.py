@@ -115,8 +115,10 @@ def load_assessor(run: Run) -> Assessor:
         ModelError, DeviceError: it cannot be had.
         UsageError: settings that do not go together, or that need an extra which is not installed.
     """
+    from piqa_cli.devices import keep_freed_memory
     from piqa_cli.models import open_assessor
 
+    keep_freed_memory()
     chosen = run.settings
     assessor = open_assessor(**chosen.for_model())
     model = assessor.info

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from piqa_cli.resume import FileHashes, FinishedRows, Known, Recipe
     from piqa_cli.schema import Failure, Outcome, Pair
 
-DEFAULT_WORKERS = 2
+MOST_WORKERS = 8
+"""Threads that read images by default, where there are as many cores: more than any model keeps busy."""
 DEFAULT_BATCH_SIZE = 8
+LARGEST_BATCH = 64
+"""To which `--batch-size auto` may grow on a GPU; on processors eight pairs already take no longer each than more."""
 SHOWN_FAILURES = 10
 """Failures told one by one on standard error; the records hold them all."""
 
@@ -193,16 +196,19 @@ def resumed(
     retry_failed: bool = True,
 ) -> Generator[Outcome | Known, None, None]:
     """As `outcomes_of`; pairs with a finished record that still holds come as they are known."""
+    from piqa_cli.devices import cores, find_device
     from piqa_cli.pipeline import resume_pairs
     from piqa_cli.resume import Memory
 
+    grows = run.settings.batch_size is None and find_device(run.settings.device).type != "cpu"
     yield from resume_pairs(
         found,
         assessor,
         Memory(_recipe(run.settings, assessor), hashes, finished, retry_failed=retry_failed),
         policy=image_policy(run.settings),
-        workers=run.settings.workers or DEFAULT_WORKERS,
+        workers=run.settings.workers or min(cores(), MOST_WORKERS),
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
+        largest_batch=LARGEST_BATCH if grows else None,
         explain=run.settings.explain,
     )
 

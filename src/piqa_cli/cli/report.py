@@ -52,6 +52,7 @@ def report(
     if root is not None and not os.path.isdir(root):
         raise UsageError(f"--root: there is no folder '{printable(root)}'", file=root)
 
+    from piqa_cli.devices import cores
     from piqa_cli.report import ReportWriter
     from piqa_cli.writers import read_results
 
@@ -64,7 +65,7 @@ def report(
         images=images,
         root=root,
         policy=image_policy(run.settings),
-        workers=run.settings.workers or os.cpu_count() or 1,
+        workers=run.settings.workers or cores(),
     )
     with writer, progress_bar(run.settings, count, "pairs") as advance:
         for outcome in read_results(results, on_warning=lambda text: run.warn(printable(text))):

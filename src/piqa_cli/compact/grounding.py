@@ -38,7 +38,10 @@ class Maps:
 
 def to_tensor(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
     """Pictures of one shape, h x w x 3 uint8 -> N x 3 x H x W in 0..1, padded to multiples of the stride."""
-    tensor = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    stacked = torch.from_numpy(np.stack(pictures))
+    if device.type == "cuda":
+        stacked = stacked.pin_memory()  # copied while the processor goes on
+    tensor = stacked.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
     return _padded(tensor).contiguous(memory_format=torch.channels_last)
 
 
