@@ -76,7 +76,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W in and out."""
-        return F.relu(x + self.second(self.first(x)))
+        added: Tensor = x + self.second(self.first(x))
+        return F.relu(added, inplace=True)
 
 
 def high_pass(luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,7 +119,7 @@ class Encoder(nn.Module):
     def forward(self, rgb: Tensor) -> list[Tensor]:
         """`rgb`: N x 3 x H x W in 0..1; gives five maps, finest first."""
         luma = (rgb[:, 0] + rgb[:, 1] + rgb[:, 2]) * (8.0 / 3.0)
-        planes = [*((rgb - 0.45) * 4.0).unbind(1), *high_pass(luma)]
+        planes = [*(rgb * 4.0).sub_(1.8).unbind(1), *high_pass(luma)]
         dtype = _format(rgb)
         x = torch.stack([plane.to(dtype) for plane in planes], -1).permute(0, 3, 1, 2)  # channels last
         features = []
