@@ -56,7 +56,7 @@ ORDER = (
     "writers.replacing",
     "writers.tables",
     "writers",
-    "overlay",
+    "overlay.*",
     # level 2: the flow and the assessors
     "devices",
     "fusion",

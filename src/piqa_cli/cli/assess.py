@@ -46,7 +46,7 @@ def assess(
             RESULTS_PANEL,
             "--overlay",
             metavar="FILE.png",
-            help_="Also draw source and edited side by side, with the regions.",
+            help_="Also draw source, edited image with the regions, and map of artefacts; .png, .jpg or .webp.",
         ),
     ] = None,
     report: Annotated[str | None, REPORT] = None,
