@@ -54,6 +54,7 @@ ORDER = (
     "writers.grids",
     "writers.plots",
     "writers.replacing",
+    "writers.junit",
     "writers.tables",
     "writers",
     "overlay.*",
