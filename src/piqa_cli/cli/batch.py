@@ -161,7 +161,7 @@ def batch(
         counts = Summary.of(tally, time.monotonic() - started, output, status)
         if summary is not None:
             counts.write(summary)
-        run.note(counts.paragraph())
+        run.note("\n".join(counts.lines()))
         extras.save(run)  # last: a page that cannot be kept must not cost the records or the summary
     if status:
         raise typer.Exit(status)
