@@ -21,7 +21,7 @@ from piqa_cli.errors import InputError, OutputError
 from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, Pair, fault, score
 from piqa_cli.writers import FORMATS, Format, open_writer, read_results, to_json
 from piqa_cli.writers.columns import COLUMNS, csv_row
-from piqa_cli.writers.terminal import visible
+from piqa_cli.writers.terminal import open_console, visible
 from records import CHECKED, HOSTILE, ORDINARY, RECORDS, UNPAIRED, UNREADABLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -344,6 +344,24 @@ def test_details_survive_forty_columns(record: Outcome) -> None:
     text = written("table", (record,), single=True, width=40).decode()
     assert max(len(line) for line in text.splitlines()) <= 40
     assert all(f"{level}\n" in text for level in ("good", "poor", "excellent") if record is ORDINARY)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX's here")
+def test_a_dumb_terminal_has_the_width_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 57, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        assert open_console(terminal)[0].width == 57
+        monkeypatch.setenv("COLUMNS", "70")
+        assert open_console(terminal)[0].width == 70
+    os.close(ours)
 
 
 def test_the_columns_of_a_batch_have_whole_words_where_they_fit() -> None:

@@ -93,8 +93,7 @@ class OverlayFolder:
         Compared without case, as some file systems do.
         """
         safe = _UNSAFE.sub("_", identifier)[-_LONGEST:].lstrip(".-") or "pair"
-        taken = self._names.setdefault(safe.casefold(), identifier)
-        if safe == identifier and taken == identifier:
+        if safe == identifier and self._names.setdefault(safe.casefold(), identifier) == identifier:
             return safe + SUFFIX
         digest = blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).hexdigest()
         return f"{safe}-{digest}{SUFFIX}"

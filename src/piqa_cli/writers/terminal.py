@@ -5,6 +5,7 @@ Imported only when a table is asked for.
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -52,8 +53,21 @@ def open_console(stream: Stream, width: int | None = None) -> tuple[Console, str
     text = getattr(stream, "encoding", None) is not None
     standard = sys.stdout if getattr(sys.stdout, "buffer", None) is stream else None
     file = stream if text else standard
-    console = Console(file=file, width=width) if file else Console(file=_Plain(), width=width)  # type: ignore[arg-type]
+    width = width or _dumb_width(file)
+    height = 25 if width else None  # Rich heeds a dumb terminal's width only together with a height
+    console = Console(file=file or _Plain(), width=width, height=height)  # type: ignore[arg-type]
     return console, (getattr(file, "encoding", None) or "utf-8")
+
+
+def _dumb_width(file: object) -> int | None:
+    """The width of a dumb terminal, which Rich takes to be 80; None for anything else."""
+    if os.environ.get("TERM") not in {"dumb", "unknown"}:
+        return None
+    asked = os.environ.get("COLUMNS", "")
+    try:
+        return int(asked) if asked.isdigit() else os.get_terminal_size(file.fileno()).columns  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return None
 
 
 class _Plain:
