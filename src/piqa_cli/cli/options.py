@@ -18,8 +18,8 @@ from piqa_cli.cli.streams import emit
 
 P = ParamSpec("P")
 Options = dict[str, Any]  # parameter name -> annotation, as Typer reads it
-INPUT_PANEL, RESULTS_PANEL = "Input", "Results"
-_GATES, _SPEED, _MODEL, _READING, _RUN = "Gates", "Speed", "Model", "Reading images", "General"
+INPUT_PANEL, RESULTS_PANEL, GATES_PANEL = "Input", "Results", "Gates"
+_SPEED, _MODEL, _READING, _RUN = "Speed", "Model", "Reading images", "General"
 _LMM = "Image-text-to-text models"
 
 
@@ -146,7 +146,7 @@ RESULTS: Options = {
         metavar="DIM=VALUE",
         help="Exit with 10 unless every pair scores VALUE or more; DIM is overall, completion, harmony, naturalness"
         " or preservation. Repeatable.",
-        rich_help_panel=_GATES,
+        rich_help_panel=GATES_PANEL,
     ),
 }
 READING: Options = {
@@ -206,7 +206,7 @@ EFFORT: Options = {
         "--max-errors",
         metavar="N|P%",
         help="How many failed pairs are tolerated; none by default. With more of them, exit with 6.",
-        rich_help_panel=_GATES,
+        rich_help_panel=GATES_PANEL,
     ),
 }
 RUN: Options = {
