@@ -7,6 +7,7 @@ the time of reading whole records.
 from __future__ import annotations
 
 import errno
+import json
 from array import array
 from collections import Counter
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from piqa_cli.errors import InputError
-from piqa_cli.schema import Dimension, Outcome, SchemaVersion
-from piqa_cli.writers import cannot_read, not_a_record, parse_record
+from piqa_cli.schema import Dimension, SchemaVersion
+from piqa_cli.writers import cannot_read, not_a_record
 
 _NAN = float("nan")
 
@@ -224,8 +225,7 @@ def _parse(line: bytes) -> _Assessed | _Failed:
     except ValidationError:
         # Paths that are not UTF-8, which only the standard library's reader lets through; or it is none, and this
         # says why.
-        whole: Outcome = parse_record(line)
-        return _LINE.validate_python(_printable(whole.model_dump()))
+        return _LINE.validate_python(_printable(json.loads(line)))
 
 
 def _printable(value: object) -> object:
