@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from piqa_cli.cli import completion
 from piqa_cli.cli.files import check_target, write
 from piqa_cli.cli.gates import DIMENSIONS
 from piqa_cli.cli.options import GATES_PANEL, RESULTS_PANEL, SEED, command, option
@@ -36,6 +37,7 @@ def compare(
             GATES_PANEL,
             "--fail-if-worse",
             metavar="DIM=X",
+            completer=completion.bounds,
             help_="Exit with 10 if the mean of DIM fell by more than X over the pairs that have a score in both files."
             " DIM is overall, completion, harmony, naturalness or preservation; or failures: if more than X pairs"
             " newly fail. Repeatable.",
