@@ -274,6 +274,7 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("report", "--help"), 0),
         (("report", "a.jsonl", "-o", "a.txt"), 2),
         (("models", "download", "--help"), 0),
+        (("compare", "a.jsonl", "b.jsonl", "--fail-if-worse", "nonsense"), 2),
         (("assess",), 2),
         (("assess", "a.png", "b.png", "--format", "nonsense"), 2),
         (("nonsense",), 2),

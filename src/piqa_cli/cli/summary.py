@@ -94,7 +94,8 @@ class Summary:
                 yield f"    lowest: {', '.join(map(_named, gate.lowest[:_TOLD]))}{', ...' * (gate.below > _TOLD)}"
         most = max((score.count for score in self.scores), default=0)
         if most > 1:
-            yield f"  {'score':<14}{'median':>7}{'10 %':>7}{'90 %':>7}{'pairs':>8}"
+            what = "of this run" if self.before and not self.gates else "score"
+            yield f"  {what:<14}{'median':>7}{'10 %':>7}{'90 %':>7}{'pairs':>8}"
             for score in self.scores:
                 cells = "".join(f"{value:7.1f}" for value in (score.median, score.low10, score.high90))
                 yield f"  {_SHORT[score.dimension]:<14}{cells}{score.count:8}"
