@@ -144,7 +144,7 @@ def test_the_table_of_an_unreadable_image_is_empty(quick_piqa: RunPiqa, files: P
         (("--output", "nowhere/result.json"), 2, "nowhere"),
         (("--output", "result.xyz"), 2, ".jsonl"),
         (("--output", "result.parquet"), 2, "Parquet"),
-        (("--overlay", "overlay.jpg"), 2, ".png"),
+        (("--overlay", "overlay.gif"), 2, ".png"),
         (("--max-pixels", "2000"), 3, "piqa: error"),
         (("--max-pixels", "1000"), 2, "1024"),
     ],

@@ -63,7 +63,12 @@ def test_some_failures_are_6_even_when_a_gate_fails_too(mixed_run: tuple[Finishe
 def test_the_summary_tells_both(mixed_run: tuple[Finished, Path]) -> None:
     summary = json.loads(mixed_run[1].read_text())
     assert summary["failures"] == {"E_NOT_AN_IMAGE": 1, "E_UNPAIRED": 2}
-    assert summary["gates"] == [{"dimension": "overall", "minimum": 1.0, "below": 3}]
+    (gate,) = summary["gates"]
+    assert (gate["dimension"], gate["minimum"], gate["below"]) == ("overall", 1.0, 3)
+    assert gate["lowest"] == [{"id": name, "value": None} for name in ("lone", "p1", "only.png")]
+    overall = summary["scores"][0]
+    assert (overall["dimension"], overall["count"]) == ("overall", 3)
+    assert overall["low10"] < overall["median"] < overall["high90"]
     assert (summary["assessed"], summary["failed"], summary["exit_status"]) == (3, 3, 6)
 
 

@@ -197,6 +197,8 @@ def test_colour_can_be_forced_into_a_pipe(quick_piqa: RunPiqa, files: Pictures) 
 def test_the_progress_bar_is_for_a_terminal_on_standard_error_only(home: Path, many: Path) -> None:
     shown, out = watch(home, "batch", many, streams=("stderr",))
     assert "12/12" in shown
+    assert re.search(r"\d/s|s each", shown), "the rate"
+    assert " left" in shown
     assert "12 of 12 pairs assessed" in shown
     assert len(out.splitlines()) == 12
     shown, out = watch(home, "batch", many, "--no-progress", streams=("stderr",))

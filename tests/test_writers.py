@@ -21,7 +21,7 @@ from piqa_cli.errors import InputError, OutputError
 from piqa_cli.schema import Assessment, Dimension, ErrorInfo, Failure, Outcome, Pair, fault, score
 from piqa_cli.writers import FORMATS, Format, open_writer, read_results, to_json
 from piqa_cli.writers.columns import COLUMNS, csv_row
-from piqa_cli.writers.terminal import visible
+from piqa_cli.writers.terminal import open_console, visible
 from records import CHECKED, HOSTILE, ORDINARY, RECORDS, UNPAIRED, UNREADABLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,6 +40,9 @@ GOLDEN_FILES: dict[str, Callable[[], bytes]] = {
     "batch.json": lambda: written("json", RECORDS),
     "batch.csv": lambda: written("csv", RECORDS),
     "batch.txt": lambda: written("table", RECORDS),
+    "batch_40.txt": lambda: written("table", RECORDS, width=40),
+    "batch_120.txt": lambda: written("table", RECORDS, width=120),
+    "single_40.txt": lambda: written("table", (CHECKED,), single=True, width=40),
     "single.json": lambda: written("json", (ORDINARY,), single=True),
     "single.txt": lambda: written("table", (ORDINARY,), single=True, width=80),
     "checked.json": lambda: written("json", (CHECKED,), single=True),
@@ -320,6 +323,47 @@ def test_a_table_names_the_largest_regions_and_counts_the_others() -> None:
     assert re.search(r"4 smaller +0\.2 %", text)
 
 
+@pytest.mark.parametrize(
+    ("value", "spread", "bar"),
+    [
+        (3.0, 1.0, "╌╌╌╌╌━━━━━●━━━━━╌╌╌╌╌"),
+        (1.0, 0.5, "●━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌"),
+        (5.0, None, "╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌●"),
+        (4.8, 9.0, "━━━━━━━━━━━━━━━━━━━●━"),
+        (None, None, "╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌"),
+    ],
+)
+def test_a_bar_spans_the_interval_on_the_scale(value: float | None, spread: float | None, bar: str) -> None:
+    told = score(Dimension.OVERALL, value, spread, reason=None if value else "nobody knows")
+    record = ORDINARY.model_copy(update={"scores": ORDINARY.scores.model_copy(update={"overall": told})})
+    assert f" {bar} " in written("table", (record,), single=True, width=61).decode()
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: repr(record.id))
+def test_details_survive_forty_columns(record: Outcome) -> None:
+    text = written("table", (record,), single=True, width=40).decode()
+    assert max(len(line) for line in text.splitlines()) <= 40
+    assert all(f"{level}\n" in text for level in ("good", "poor", "excellent") if record is ORDINARY)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX's here")
+def test_a_dumb_terminal_has_the_width_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 57, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        assert open_console(terminal)[0].width == 57
+        monkeypatch.setenv("COLUMNS", "70")
+        assert open_console(terminal)[0].width == 70
+    os.close(ours)
+
+
 def test_the_columns_of_a_batch_have_whole_words_where_they_fit() -> None:
     for width, words in ((80, "overall prompt harmony natural preserved"), (60, "over done harm natu pres")):
         assert words in written("table", (ORDINARY,), width=width).decode().splitlines()[0]
@@ -354,7 +398,7 @@ def test_a_table_on_an_ascii_stream_is_ascii() -> None:
     with open_writer("table", stream, single=True, width=60) as writer:
         writer.write(ORDINARY)
     text = below.getvalue().decode("ascii")
-    assert "3.6/5 +-0.7 ########.... good" in text
+    assert "3.6/5 +-0.7 .........===O===... good" in text
 
 
 def test_a_terminal_gets_colour_and_a_file_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from piqa_cli.cli.extras import JUNIT, check_junit, open_extras
 from piqa_cli.cli.files import STDIN, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
-from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
+from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, PiqaError, ReplyError, UsageError
@@ -46,10 +47,11 @@ def assess(
             RESULTS_PANEL,
             "--overlay",
             metavar="FILE.png",
-            help_="Also draw source and edited side by side, with the regions.",
+            help_="Also draw source, edited image with the regions, and map of artefacts; .png, .jpg or .webp.",
         ),
     ] = None,
     report: Annotated[str | None, REPORT] = None,
+    junit: Annotated[str | None, JUNIT] = None,
 ) -> None:
     """Assess one pair: where it was edited, how good the edit is, and why."""
     inputs = (source, edited, mask)
@@ -61,6 +63,7 @@ def assess(
     check_target("--output", output, inputs)
     check_overlay(overlay, (*inputs, output))
     check_report("--report", report, (*inputs, output, overlay))
+    check_junit(junit, (*inputs, output, overlay, report))
     check_scales(run.settings.fail_under)
 
     from piqa_cli.schema import Pair
@@ -70,10 +73,15 @@ def assess(
     try:
         loaded, assessment = _judge(run, pair)
     except PiqaError as error:
-        if form != "table" and (isinstance(error, InputError | ReplyError) or error.code == "E_OOM"):
+        if isinstance(error, InputError | ReplyError) or error.code == "E_OOM":
             from piqa_cli.pipeline import failure
 
-            _write(form, output, failure(pair, error))  # what is wrong with this pair is a record too
+            failed = failure(pair, error)  # what is wrong with this pair is a record too
+            if form != "table":
+                _write(form, output, failed)
+            with open_extras(run, 1, image_policy(run.settings), junit=junit) as extras:
+                extras.add(failed)
+                extras.save(run)
         raise
     _write(form, output, assessment)
     if form != "table":
@@ -83,10 +91,9 @@ def assess(
         from piqa_cli.overlay import save_overlay
 
         save_overlay(loaded, assessment, overlay)
-    with open_report(run, report, 1, image_policy(run.settings)) as page:
-        if page is not None:
-            page.add(assessment, loaded)
-            save_report(run, page)
+    with open_extras(run, 1, image_policy(run.settings), report=report, junit=junit) as extras:
+        extras.add(assessment, loaded=loaded)
+        extras.save(run)
     tally = Tally(run.settings.fail_under)
     tally.add(assessment)
     for verdict in tally.verdicts():

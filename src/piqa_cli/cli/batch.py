@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piqa_cli.cli.assess import image_policy, load_assessor
+from piqa_cli.cli.extras import JUNIT, OVERLAY_DIR, Extras, check_junit, check_overlay_dir, open_extras
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
-from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
+from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.results import Held, Rows, Target, hold
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
@@ -26,7 +27,6 @@ from piqa_cli.errors import InputError
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
     from piqa_cli.cli.config import Settings
-    from piqa_cli.report import ReportWriter
     from piqa_cli.resume import FileHashes, FinishedRows, Known, Recipe
     from piqa_cli.schema import Failure, Outcome, Pair
 
@@ -104,6 +104,8 @@ def batch(
         option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
     ] = None,
     report: Annotated[str | None, REPORT] = None,
+    junit: Annotated[str | None, JUNIT] = None,
+    overlay_dir: Annotated[str | None, OVERLAY_DIR] = None,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
@@ -112,6 +114,8 @@ def batch(
         check_target("--output", path, (input_, manifest))
     check_target("--summary", summary, (input_, manifest, output))
     check_report("--report", report, (input_, manifest, output, summary))
+    check_junit(junit, (input_, manifest, output, summary, report))
+    check_overlay_dir(overlay_dir)
     check_scales(run.settings.fail_under)
     target.check()
 
@@ -146,9 +150,12 @@ def batch(
                 run.detail(f"{plural(len(found.skipped), 'file')} passed over")
             held = stack.enter_context(hold(target, run))
             assessor = load_assessor(run)
-        page = stack.enter_context(open_report(run, report, found.total, image_policy(run.settings)))
+        asked = open_extras(
+            run, found.total, image_policy(run.settings), report=report, junit=junit, overlay_dir=overlay_dir
+        )
+        extras = stack.enter_context(asked)
         with closing(resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)) as items:
-            _write(run, items, tally, held, found.total, page)
+            _write(run, items, tally, held, found.total, extras)
         if tally.done == 0:
             raise InputError(
                 "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
@@ -157,8 +164,8 @@ def batch(
         counts = Summary.of(tally, time.monotonic() - started, output, status)
         if summary is not None:
             counts.write(summary)
-        run.note(counts.paragraph())
-        save_report(run, page)  # last: a page that cannot be kept must not cost the records or the summary
+        run.note("\n".join(counts.lines()))
+        extras.save(run)  # last: a page that cannot be kept must not cost the records or the summary
     if status:
         raise typer.Exit(status)
 
@@ -231,7 +238,7 @@ def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
 
 
 def _write(
-    run: Run, items: Iterator[Outcome | Known], tally: Tally, held: Held, total: int | None, page: ReportWriter | None
+    run: Run, items: Iterator[Outcome | Known], tally: Tally, held: Held, total: int | None, extras: Extras
 ) -> None:
     """Each record as it is done; a closed pipe or Ctrl-C leaves whole rows."""
     target = held.target
@@ -246,8 +253,8 @@ def _write(
             done = f"after {plural(tally.done, 'row')} written{kept}"
             rows.add(item)
             run.progress = done  # at once: an interrupt in between would report a row too few
-            if page is not None:
-                page.add(_record(rows, item))
+            if extras.wanted:
+                _give(extras, rows, item)
             if outcome is not None and outcome.status == "error" and target.form != "table":
                 failures += 1
                 if failures <= SHOWN_FAILURES:
@@ -261,10 +268,13 @@ def _write(
         rows.finish(run)
 
 
-def _record(rows: Rows, item: Outcome | Known) -> Outcome:
+def _give(extras: Extras, rows: Rows, item: Outcome | Known) -> None:
     from piqa_cli.resume import Known
 
-    return rows.read(item) if isinstance(item, Known) else item
+    if isinstance(item, Known):
+        extras.add(rows.read(item), kept=True)
+    else:
+        extras.add(item)
 
 
 def _count(tally: Tally, rows: Rows, item: Outcome | Known) -> Outcome | None:

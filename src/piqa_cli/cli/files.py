@@ -22,7 +22,7 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".txt": "table",
 }
-OVERLAY_SUFFIXES = (".png",)
+OVERLAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def choose_format(flag: object, output: str | None, settings: Settings, piped: Format) -> Format:
@@ -115,7 +115,7 @@ def write(text: str, output: str | None) -> None:
 
 
 def check_overlay(path: str | None, inputs: Iterable[str | None]) -> None:
-    """Refuses an overlay that is not a PNG, and what `check_target` refuses.
+    """Refuses an overlay of another format, and what `check_target` refuses.
 
     Raises:
         UsageError: as said.
@@ -123,7 +123,7 @@ def check_overlay(path: str | None, inputs: Iterable[str | None]) -> None:
     if path is None:
         return
     if os.path.splitext(path)[1].lower() not in OVERLAY_SUFFIXES:
-        raise UsageError(f"--overlay: expected a .png file, found '{printable(path)}'", file=path)
+        raise UsageError(f"--overlay: expected a .png, .jpg or .webp file, found '{printable(path)}'", file=path)
     check_target("--overlay", path, inputs)
 
 

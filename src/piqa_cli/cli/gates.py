@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,8 +137,15 @@ def parse_allowance(text: str) -> ErrorAllowance:
     )
 
 
+NAMED = 10
+"""Pairs a gate that are named: those with the lowest scores."""
+
+
 class Tally:
-    """Counts outcomes as they pass: done, failed by code, and below each gate; `before`: by an earlier run."""
+    """Counts outcomes as they pass: done, failed by code, and below each gate; `before`: by an earlier run.
+
+    `values` has the scores of each dimension, 8 bytes a score; those of earlier runs only where a gate asked for them.
+    """
 
     def __init__(self, gates: tuple[Gate, ...]) -> None:
         self.gates = gates
@@ -146,6 +155,8 @@ class Tally:
         self.failures: dict[str, int] = {}
         self.below: dict[Gate, int] = dict.fromkeys(gates, 0)
         self.first_below: dict[Gate, str] = {}
+        self.values = {dimension: array("d") for dimension in DIMENSIONS.values()}
+        self._lowest: dict[Gate, list[tuple[float, int, str]]] = {gate: [] for gate in gates}
 
     @property
     def failed(self) -> int:
@@ -168,10 +179,30 @@ class Tally:
         self.paired += outcome.status == "ok" or outcome.error.code not in PAIRING_CODES
         if outcome.status == "error":
             self.failures[outcome.error.code] = self.failures.get(outcome.error.code, 0) + 1
+        else:
+            for dimension, values in self.values.items():
+                value = getattr(outcome.scores, dimension).value
+                if value is not None:
+                    values.append(value)
         for gate in self.gates:
             if not gate.passes(outcome):
                 self.below[gate] += 1
+                self._remember(gate, outcome)
                 self.first_below.setdefault(gate, f"{_shown(gate, outcome)} for {printable(outcome.id)}")
+
+    def lowest(self, gate: Gate) -> list[tuple[str, float | None]]:
+        """Ids and scores of at most `NAMED` pairs that did not pass: no score first, then the lowest."""
+        found = sorted(self._lowest[gate], reverse=True)  # kept negated, so that the heap's first is the highest
+        return [(name, None if value == math.inf else -value) for value, _, name in found]
+
+    def _remember(self, gate: Gate, outcome: Outcome) -> None:
+        value = gate.value(outcome)
+        entry = (math.inf if value is None else -value, -self.done, outcome.id)
+        heap = self._lowest[gate]
+        if len(heap) < NAMED:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
 
     def verdicts(self) -> list[str]:
         """One clause per gate: held, or how many pairs did not pass and which was the first."""

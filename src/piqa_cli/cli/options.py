@@ -12,14 +12,15 @@ from typing import Annotated, Any, Concatenate, Literal, ParamSpec
 
 import typer
 
-from piqa_cli.cli.config import LEAST_PIXELS, resolve
+from piqa_cli.cli import completion
+from piqa_cli.cli.config import DTYPES, LEAST_PIXELS, resolve
 from piqa_cli.cli.run import Run, guarded
 from piqa_cli.cli.streams import emit
 
 P = ParamSpec("P")
 Options = dict[str, Any]  # parameter name -> annotation, as Typer reads it
-INPUT_PANEL, RESULTS_PANEL = "Input", "Results"
-_GATES, _SPEED, _MODEL, _READING, _RUN = "Gates", "Speed", "Model", "Reading images", "General"
+INPUT_PANEL, RESULTS_PANEL, GATES_PANEL = "Input", "Results", "Gates"
+_SPEED, _MODEL, _READING, _RUN = "Speed", "Model", "Reading images", "General"
 _LMM = "Image-text-to-text models"
 
 
@@ -27,9 +28,16 @@ def _option(kind: Any, *names: str, **rest: Any) -> Any:
     return Annotated[kind, typer.Option(*names, show_default=False, **rest)]
 
 
-def option(panel: str, *names: str, metavar: str, help_: str, least: int | None = None) -> Any:
-    """An option of one command, in a panel of its help."""
-    return typer.Option(*names, metavar=metavar, help=help_, min=least, rich_help_panel=panel)
+def option(
+    panel: str,
+    *names: str,
+    metavar: str,
+    help_: str,
+    least: int | None = None,
+    completer: completion.Completer | None = None,
+) -> Any:
+    """An option of one command, in a panel of its help; `completer`: what a shell completes its value to."""
+    return typer.Option(*names, metavar=metavar, help=help_, min=least, rich_help_panel=panel, autocompletion=completer)
 
 
 def _flag(name: str, help_: str, panel: str | None = None, short: str | None = None) -> Any:
@@ -52,6 +60,7 @@ MODEL: Options = {
         "--model",
         "-m",
         metavar="NAME",
+        autocompletion=completion.models,
         help="Who judges: compact by default. Also a folder that `piqa train` wrote; an image-text-to-text model, by"
         " folder or hub id (OWNER/NAME); or openai:NAME, which a server answers for.",
         rich_help_panel=_MODEL,
@@ -60,6 +69,7 @@ MODEL: Options = {
         str | None,
         "--device",
         metavar="DEVICE",
+        autocompletion=completion.one_of("auto", "cpu", "cuda", "mps"),
         help="Where it computes: auto (default), cpu, cuda, cuda:N or mps.",
         rich_help_panel=_MODEL,
     ),
@@ -67,6 +77,7 @@ MODEL: Options = {
         str | None,
         "--dtype",
         metavar="TYPE",
+        autocompletion=completion.one_of(*DTYPES),
         help="Its precision: auto (default), fp32, bf16 or fp16.",
         rich_help_panel=_MODEL,
     ),
@@ -144,9 +155,10 @@ RESULTS: Options = {
         list[str] | None,
         "--fail-under",
         metavar="DIM=VALUE",
+        autocompletion=completion.gates,
         help="Exit with 10 unless every pair scores VALUE or more; DIM is overall, completion, harmony, naturalness"
         " or preservation. Repeatable.",
-        rich_help_panel=_GATES,
+        rich_help_panel=GATES_PANEL,
     ),
 }
 READING: Options = {
@@ -207,7 +219,7 @@ EFFORT: Options = {
         "--max-errors",
         metavar="N|P%",
         help="How many failed pairs are tolerated; none by default. With more of them, exit with 6.",
-        rich_help_panel=_GATES,
+        rich_help_panel=GATES_PANEL,
     ),
 }
 RUN: Options = {

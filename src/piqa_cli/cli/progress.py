@@ -13,7 +13,7 @@ from piqa_cli.cli.streams import stderr_is_terminal
 def progress_bar(
     settings: Settings, total: int | None, what: str, *, rows_on_terminal: bool = False
 ) -> Iterator[Callable[[], None]]:
-    """Gives a function to call once per item done.
+    """Gives a function to call once per item done; shows how many are, how fast it goes and how long it will take.
 
     Args:
         settings: --quiet and --no-progress turn the bar off.
@@ -25,9 +25,27 @@ def progress_bar(
         yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    class Rate(ProgressColumn):
+        """Items a second, or seconds an item."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            if not speed:
+                return Text("")
+            return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+    columns = (
+        f"{what}",
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+        "left",
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, expand=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)

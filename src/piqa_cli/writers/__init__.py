@@ -1,7 +1,8 @@
-"""Outcomes -> table, JSON, JSONL, CSV or Parquet, and back."""
+"""Outcomes -> table, JSON, JSONL, CSV, Parquet or JUnit XML, and back."""
 
 from __future__ import annotations
 
+from piqa_cli.writers.junit import JUnitWriter
 from piqa_cli.writers.replacing import replacement
 from piqa_cli.writers.sink import cannot_write
 from piqa_cli.writers.tables import TableFormat, check_format, write_table
@@ -20,6 +21,7 @@ from piqa_cli.writers.writing import (
 __all__ = [
     "FORMATS",
     "Format",
+    "JUnitWriter",
     "TableFormat",
     "Writer",
     "cannot_read",

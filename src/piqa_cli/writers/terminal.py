@@ -5,6 +5,7 @@ Imported only when a table is asked for.
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -36,10 +37,15 @@ _NAMES: Final[dict[Dimension, tuple[str, str, str]]] = {  # and as headings of a
 _STYLES: Final[tuple[str, ...]] = ("red", "yellow", "green")  # lower, middle and upper third of a scale
 _SEVERITY_STYLES: Final[dict[str, str]] = {"slight": "dim", "moderate": "yellow", "severe": "red"}
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_BAR = 12
+_BARS = (8, 24)  # columns of a bar: fewer would show nothing, more nothing more
+_FULL_NAMES = 50  # columns from which a pair's scores have their names in full
+_CONFIDENCE = 56  # from which the confidence of regions is shown
 _SHOWN_REGIONS = 8
 _KIND = 8
-_WIDE = 76  # columns from which a batch has its headings in full
+_KINDS_FROM = 44  # columns from which a batch tells the kind of change
+_WIDE = 76  # from which it has its headings in full
+_BARS_FROM = 104  # and from which it draws the overall score's interval
+_BATCH_BAR = ("overall, 80 % interval", 22)
 
 
 def open_console(stream: Stream, width: int | None = None) -> tuple[Console, str]:
@@ -47,8 +53,21 @@ def open_console(stream: Stream, width: int | None = None) -> tuple[Console, str
     text = getattr(stream, "encoding", None) is not None
     standard = sys.stdout if getattr(sys.stdout, "buffer", None) is stream else None
     file = stream if text else standard
-    console = Console(file=file, width=width) if file else Console(file=_Plain(), width=width)  # type: ignore[arg-type]
+    width = width or _dumb_width(file)
+    height = 25 if width else None  # Rich heeds a dumb terminal's width only together with a height
+    console = Console(file=file or _Plain(), width=width, height=height)  # type: ignore[arg-type]
     return console, (getattr(file, "encoding", None) or "utf-8")
+
+
+def _dumb_width(file: object) -> int | None:
+    """The width of a dumb terminal, which Rich takes to be 80; None for anything else."""
+    if os.environ.get("TERM") not in {"dumb", "unknown"}:
+        return None
+    asked = os.environ.get("COLUMNS", "")
+    try:
+        return int(asked) if asked.isdigit() else os.get_terminal_size(file.fileno()).columns  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return None
 
 
 class _Plain:
@@ -82,8 +101,9 @@ def details(outcome: Outcome, console: Console) -> RenderableType:
 
 def heading(console: Console) -> RenderableType:
     """The line above the rows of a batch."""
-    line = _fit("pair", _name_width(console)) + " " + "kind".ljust(_KIND)
+    line = _fit("pair", _name_width(console)) + " " + ("kind".ljust(_KIND) if _kind_width(console) else "")
     line += "".join(title.rjust(width) for title, width in _columns(console).values())
+    line += f"  {_BATCH_BAR[0]}" if console.width >= _BARS_FROM else ""
     return Group(Text(line, style="bold", no_wrap=True, overflow="crop"))  # bare, print() would lose no_wrap
 
 
@@ -95,11 +115,14 @@ def row(outcome: Outcome, console: Console) -> RenderableType:
     if isinstance(outcome, Failure):
         line.append(f"{outcome.error.code} ", style="red")
         return Group(line.append(visible(outcome.error.message)))
-    line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
+    if _kind_width(console):
+        line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
     for dimension, (_, width) in _columns(console).items():
         score = outcome.scores.of(dimension)
         value = "-" if score.value is None else f"{score.value:.1f}"
         line.append(value.rjust(width), style=_style(score))
+    if console.width >= _BARS_FROM:
+        line.append("  ").append(_bar(outcome.scores.overall, _BATCH_BAR[1], console))
     return Group(line)
 
 
@@ -122,7 +145,7 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
         yield _fault_line(assessment)
     if assessment.regions:
         yield _title("regions")
-        yield _item(_region_table(assessment))
+        yield _item(_region_table(assessment, console))
     if assessment.findings:
         yield _title("findings")
         yield _item(_finding_table(assessment))
@@ -134,37 +157,49 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
         yield from (_item(Text(visible(warning), style="yellow")) for warning in assessment.warnings)
     yield Text()
     model = f"{assessment.model.name} {assessment.model.version}, {assessment.seconds:.2f} s"
-    yield Text(f"{model}; {_sign(console)} spans the 80 % interval", style="dim")
+    yield Text(f"{model}; bars and {_sign(console)} span the 80 % interval", style="dim")
 
 
 def _score_table(assessment: Assessment, console: Console) -> RenderableType:
-    full, empty = ("#", ".") if _ascii(console) else ("━", "╌")
+    full = console.width >= _FULL_NAMES
+    names = {dimension: (name if full else short) for dimension, (name, short, _) in _NAMES.items()}
+    others = max(map(len, names.values())) + len(f"5.0/5{_sign(console)}1.0not scored") + 4  # and gaps of 1
+    bar = min(_BARS[1], console.width - others)
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, min_width=_BAR)
+    if bar >= _BARS[0]:
+        table.add_column(no_wrap=True, min_width=bar)
     table.add_column()
     notes: dict[str, list[str]] = {}
-    for dimension, (name, *_) in _NAMES.items():
+    for dimension, name in names.items():
         score = assessment.scores.of(dimension)
         if score.reason:
             notes.setdefault(visible(score.reason), []).append(name)
-        if score.value is None:
-            table.add_row(name, "-", "", Text(empty * _BAR, style="dim"), Text("not scored", style="dim"))
-            continue
-        filled = round(_BAR * (score.value - score.low) / (score.high - score.low))
-        bar = Text(full * filled, style=_style(score)).append(empty * (_BAR - filled), style="dim")
         spread = "" if score.spread is None else f"{_sign(console)}{score.spread:.1f}"
-        table.add_row(
-            name,
-            f"{score.value:.1f}/{score.high:g}",
-            spread,
-            bar,
-            Text(visible(score.level or ""), style=_style(score)),
-        )
+        value = "-" if score.value is None else f"{score.value:.1f}/{score.high:g}"
+        level = "not scored" if score.value is None else visible(score.level or "")
+        drawn = [_bar(score, bar, console)] if bar >= _BARS[0] else []
+        table.add_row(name, value, spread, *drawn, Text(level, style=_style(score)))
     lines = (f"{', '.join(names)}: {reason}" for reason, names in notes.items())
     return Group(table, *(_item(Text(line, style="dim")) for line in lines))
+
+
+def _bar(score: Score, width: int, console: Console) -> Text:
+    """The scale from end to end: the 80 % interval as a line, the value as a dot on it."""
+    dot, line, track = ("O", "=", ".") if _ascii(console) else ("●", "━", "╌")
+    if score.value is None:
+        return Text(track * width, style="dim")
+
+    def at(value: float) -> int:
+        share = (min(score.high, max(score.low, value)) - score.low) / (score.high - score.low)
+        return round(share * (width - 1))
+
+    spread, style = score.spread or 0.0, _style(score)
+    first, middle, last = (at(score.value + side * spread) for side in (-1, 0, 1))
+    bar = Text(track * first, style="dim").append(line * (middle - first) + dot + line * (last - middle), style=style)
+    return bar.append(track * (width - 1 - last), style="dim")
 
 
 def _cross_check_line(check: CrossCheck) -> RenderableType:
@@ -188,17 +223,19 @@ def _fault_line(assessment: Assessment) -> RenderableType:
     return line
 
 
-def _region_table(assessment: Assessment) -> RenderableType:
+def _region_table(assessment: Assessment, console: Console) -> RenderableType:
+    shown = 4 if console.width >= _CONFIDENCE else 3
     size = (assessment.pair.edited.height, assessment.pair.edited.width)
     table = Table.grid(padding=(0, 2))
     table.add_column()
-    for _ in range(3):
-        table.add_column(justify="right")
-    table.add_row(*(Text(word, style="dim") for word in ("where", "box in pixels", "area", "confidence")))
+    for _ in range(shown - 1):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row(*(Text(word, style="dim") for word in ("where", "box in pixels", "area", "confidence")[:shown]))
     for region in assessment.regions[:_SHOWN_REGIONS]:
         x0, y0, x1, y1 = region.box
         area = _percent(region.area_fraction)
-        table.add_row(place(region.box, size), f"{x0},{y0} - {x1},{y1}", area, f"{region.confidence:.2f}")
+        cells = place(region.box, size), f"{x0},{y0} - {x1},{y1}", area, f"{region.confidence:.2f}"
+        table.add_row(*cells[:shown])
     rest = assessment.regions[_SHOWN_REGIONS:]
     if rest:
         total = _percent(sum(region.area_fraction for region in rest))
@@ -265,8 +302,13 @@ def _columns(console: Console) -> dict[Dimension, tuple[str, int]]:
     return {dimension: (title, len(title) + 1) for dimension, title in titles.items()}
 
 
+def _kind_width(console: Console) -> int:
+    return _KIND if console.width >= _KINDS_FROM else 0
+
+
 def _name_width(console: Console) -> int:
-    return max(8, console.width - 1 - _KIND - sum(width for _, width in _columns(console).values()))
+    others = 1 + _kind_width(console) + sum(width for _, width in _columns(console).values())
+    return max(8, console.width - others - (2 + _BATCH_BAR[1] if console.width >= _BARS_FROM else 0))
 
 
 def _fit(text: str, width: int, ellipsis: str = "") -> str:
