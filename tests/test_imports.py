@@ -20,6 +20,7 @@ ORDER = (
     "schema",
     # level 1: files, arrays and records; no model
     "failures",
+    "remote",
     "regions",
     "metrics",
     "images.murmurs",

@@ -19,6 +19,7 @@ from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
 from piqa_cli.cli.results import Held, Rows, Target, hold
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
+from piqa_cli.cli.shards import SHARD, choose_shard, named_for
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
 from piqa_cli.cli.summary import Summary, plural
 from piqa_cli.errors import InputError
@@ -68,6 +69,7 @@ def batch(
     limit: Annotated[
         int | None, option(INPUT_PANEL, "--limit", metavar="N", help_="Only the first N pairs.", least=1)
     ] = None,
+    shard: Annotated[str | None, SHARD] = None,
     dry_run: Annotated[
         bool, option(INPUT_PANEL, "--dry-run", metavar="", help_="Only list the pairs, as a manifest.")
     ] = False,
@@ -103,6 +105,11 @@ def batch(
     report: Annotated[str | None, REPORT] = None,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
+    part = choose_shard(run, shard)
+    own = shard is not None
+    output = named_for(part, "--output", output, alone=own)
+    summary = named_for(part, "--summary", summary, alone=own)
+    report = named_for(part, "--report", report, alone=own)
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
     target = Target(form, None if output == STDIN else output, resume, overwrite)
     for path in (output, target.journal):
@@ -124,6 +131,8 @@ def batch(
         match=run.settings.match,
         on_unpaired=run.settings.on_unpaired,
         limit=limit,
+        shard=part,
+        offline=run.settings.offline,
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
     )
     query.check()
@@ -146,7 +155,7 @@ def batch(
         page = stack.enter_context(open_report(run, report, found.total, image_policy(run.settings)))
         with closing(resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)) as items:
             _write(run, items, tally, held, found.total, page)
-        if tally.done == 0:
+        if tally.done == 0 and part is None:  # a shard of few pairs may well have none
             raise InputError(
                 "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
             )

@@ -189,7 +189,7 @@ class Held:
         target = self.target
         if target.journal is not None:
             with Journal(target.journal, self.finished, self.hashes) as journal:
-                run.go_on = _command(sys.argv[1:])
+                run.go_on = _command(sys.argv[1:], run.implied)
                 yield _Journalled(journal, target)
                 run.go_on = None
         elif target.form != "parquet":
@@ -205,7 +205,7 @@ def hold(target: Target, run: Run) -> Iterator[Held]:
         OutputError: another process writes there, or nobody may.
         InputError: what is there are no results (E_RESULTS).
     """
-    from piqa_cli.resume import FileHashes, FinishedRows, only_writer
+    from piqa_cli.resume import HASHES, FileHashes, FinishedRows, only_writer
 
     journal = target.journal
     if journal is None:
@@ -214,14 +214,14 @@ def hold(target: Target, run: Run) -> Iterator[Held]:
     with only_writer(journal):
         there = _holds(journal)
         finished = FinishedRows(journal, run.warn) if target.resume and there else None
-        yield Held(target, finished, FileHashes(f"{journal}.hashes", recall=there))
+        yield Held(target, finished, FileHashes(f"{journal}{HASHES}", recall=there))
 
 
-def _command(arguments: Sequence[str]) -> str:
+def _command(arguments: Sequence[str], implied: Sequence[str]) -> str:
     """The command line that goes on from here."""
     kept = [argument for argument in arguments if argument not in {"--overwrite", "--resume"}]
     end = kept.index("--") if "--" in kept else len(kept)
-    line = shlex.join(["piqa", *kept[:end], "--resume", *kept[end:]])
+    line = shlex.join(["piqa", *kept[:end], *implied, "--resume", *kept[end:]])
     source = ", with the same lines on standard input" if STDIN in kept else ""
     return printable(line) + source
 
