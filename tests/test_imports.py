@@ -107,6 +107,7 @@ ORDER = (
     "pipeline",
     # level 3: the registry, and what makes the weights
     "models",
+    "scaling.*",
     "doctor_pairs",
     "doctor",
     "synthesis.*",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from piqa_cli.cli.assess import image_policy, load_assessor
+from piqa_cli.cli.engines import (
+    ENGINE,
+    GPUS_PER_WORKER,
+    RAY_ADDRESS,
+    RAY_WORKERS,
+    Cluster,
+    Engine,
+    Items,
+    ray_engine,
+)
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
     from piqa_cli.cli.config import Settings
     from piqa_cli.report import ReportWriter
     from piqa_cli.resume import FileHashes, FinishedRows, Known, Recipe
-    from piqa_cli.schema import Failure, Outcome, Pair
+    from piqa_cli.schema import Failure, ModelInfo, Outcome, Pair
 
 DEFAULT_WORKERS = 2
 DEFAULT_BATCH_SIZE = 8
@@ -103,6 +114,10 @@ def batch(
         option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
     ] = None,
     report: Annotated[str | None, REPORT] = None,
+    engine: Annotated[Engine, ENGINE] = "local",
+    ray_address: Annotated[str | None, RAY_ADDRESS] = None,
+    ray_workers: Annotated[int | None, RAY_WORKERS] = None,
+    gpus_per_worker: Annotated[float | None, GPUS_PER_WORKER] = None,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
     part = choose_shard(run, shard)
@@ -118,6 +133,8 @@ def batch(
     check_report("--report", report, (input_, manifest, output, summary))
     check_scales(run.settings.fail_under)
     target.check()
+    cluster = Cluster(engine, ray_address, ray_workers, gpus_per_worker)
+    cluster.check()
 
     from piqa_cli.pairs import PairQuery, find_pairs
 
@@ -151,10 +168,9 @@ def batch(
             if found.skipped:
                 run.detail(f"{plural(len(found.skipped), 'file')} passed over")
             held = stack.enter_context(hold(target, run))
-            assessor = load_assessor(run)
+            judge = stack.enter_context(_judge(run, cluster, held, retry_failed))
         page = stack.enter_context(open_report(run, report, found.total, image_policy(run.settings)))
-        with closing(resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)) as items:
-            _write(run, items, tally, held, found.total, page)
+        _write(run, functools.partial(judge, found), tally, held, found.total, page)
         if tally.done == 0 and part is None:  # a shard of few pairs may well have none
             raise InputError(
                 "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
@@ -202,13 +218,14 @@ def resumed(
     retry_failed: bool = True,
 ) -> Generator[Outcome | Known, None, None]:
     """As `outcomes_of`; pairs with a finished record that still holds come as they are known."""
+    from piqa_cli.assessor import models_of
     from piqa_cli.pipeline import resume_pairs
     from piqa_cli.resume import Memory
 
     yield from resume_pairs(
         found,
         assessor,
-        Memory(_recipe(run.settings, assessor), hashes, finished, retry_failed=retry_failed),
+        Memory(_recipe(run.settings, models_of(assessor)), hashes, finished, retry_failed=retry_failed),
         policy=image_policy(run.settings),
         workers=run.settings.workers or DEFAULT_WORKERS,
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
@@ -216,13 +233,32 @@ def resumed(
     )
 
 
-def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
-    """All settings that a record depends on."""
-    from piqa_cli.assessor import models_of
+@contextmanager
+def _judge(run: Run, cluster: Cluster, held: Held, retry_failed: bool) -> Iterator[Items]:
+    """What judges: the model, loaded here, or a cluster."""
+    if cluster.engine == "ray":
+        with ray_engine(
+            run,
+            cluster,
+            held,
+            _recipe(run.settings, ()),
+            image_policy(run.settings),
+            workers=run.settings.workers or DEFAULT_WORKERS,
+            batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
+            retry_failed=retry_failed,
+        ) as items:
+            yield items
+        return
+    assessor = load_assessor(run)
+    yield lambda found, rows: resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)
+
+
+def _recipe(settings: Settings, models: tuple[ModelInfo, ...]) -> Recipe:
+    """All settings that a record depends on, and the models."""
     from piqa_cli.resume import Recipe
 
     return Recipe(
-        models=models_of(assessor),
+        models=models,
         policy=image_policy(settings),
         explain=settings.explain,
         explain_below=settings.explain_below,
@@ -234,7 +270,12 @@ def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
 
 
 def _write(
-    run: Run, items: Iterator[Outcome | Known], tally: Tally, held: Held, total: int | None, page: ReportWriter | None
+    run: Run,
+    judged: Callable[[Rows], Generator[Outcome | Known, None, None]],
+    tally: Tally,
+    held: Held,
+    total: int | None,
+    page: ReportWriter | None,
 ) -> None:
     """Each record as it is done; a closed pipe or Ctrl-C leaves whole rows."""
     target = held.target
@@ -243,7 +284,7 @@ def _write(
     failures = 0
     run.progress = "before the first row was written"
     bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=target.path is None and stdout_is_terminal())
-    with held.opened(run) as rows, bar as advance:
+    with held.opened(run) as rows, bar as advance, closing(judged(rows)) as items:
         for item in items:
             outcome = _count(tally, rows, item)
             done = f"after {plural(tally.done, 'row')} written{kept}"

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,6 +109,14 @@ class Rows(ABC):
         """
 
     @abstractmethod
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        """Keep a new record whose turn has not come; what is given back gives it back for `add`.
+
+        Raises:
+            OutputError: as `add`.
+        """
+
+    @abstractmethod
     def read(self, known: Known) -> Outcome:
         """The record of a pair that is known."""
 
@@ -127,6 +135,9 @@ class _Stream(Rows):
 
     def add(self, item: Outcome | Known) -> None:
         self._writer.write(self._new(item))
+
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        return lambda: outcome
 
     def read(self, known: Known) -> Outcome:
         return self._new(known)
@@ -154,6 +165,10 @@ class _Journalled(Rows):
             self._journal.keep(item)
         else:
             self._journal.write(item)
+
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        line = self._journal.write_early(outcome)
+        return lambda: self._journal.read_line(line)
 
     def read(self, known: Known) -> Outcome:
         return self._journal.read(known)

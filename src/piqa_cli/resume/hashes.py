@@ -41,7 +41,7 @@ class FileHashes:
     """
 
     def __init__(self, path: str | None = None, *, recall: bool = False) -> None:
-        self._path = path
+        self.path = path
         self._known = _read(path) if recall and path is not None else {}
         self._folder = os.path.join(os.getcwd(), "")
         # Both are written in C: an interrupt can leave no lock of theirs behind (see `prefetch`).
@@ -58,12 +58,21 @@ class FileHashes:
         except (OSError, ValueError):  # ValueError: text that no file name can hold
             return None
 
+    def drain(self) -> bytes:
+        """What was hashed since the last time, for `add` of another one."""
+        return b"".join(self._new.popleft() for _ in range(len(self._new)))
+
+    def add(self, lines: bytes) -> None:
+        """Take over what another one hashed, to be saved with the rest."""
+        if lines:
+            self._new.append(lines)
+
     def save(self) -> None:
         """Remember what was hashed since the last time. A full disk costs the memory, not the run."""
-        if self._path is None or not self._new:
+        if self.path is None or not self._new:
             return
-        lines = b"".join(self._new.popleft() for _ in range(len(self._new)))
-        with suppress(OSError), open(self._path, "ab") as file:
+        lines = self.drain()
+        with suppress(OSError), open(self.path, "ab") as file:
             file.write(lines)
 
     def _of_remote(self, url: str) -> str | None:
@@ -76,7 +85,7 @@ class FileHashes:
                 fresh = not held(url)
                 known = hashlib.sha256(read(url)).hexdigest()
                 if (
-                    name is not None and fresh and self._path is not None and tag(url) == tagged
+                    name is not None and fresh and self.path is not None and tag(url) == tagged
                 ):  # or it changed while it was read
                     self._known[name] = known
                     self._new.append(f"{name.hex()} {known}\n".encode("ascii"))
@@ -97,7 +106,7 @@ class FileHashes:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
             unchanged = _stamp(os.fstat(file.fileno())) == stamp
-        if unchanged and time.time() - stamp[1] / 1e9 > _SETTLED_SECONDS and self._path is not None:
+        if unchanged and time.time() - stamp[1] / 1e9 > _SETTLED_SECONDS and self.path is not None:
             self._new.append(f"{name.hex()} {found}\n".encode("ascii"))
         return found
 
