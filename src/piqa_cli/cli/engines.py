@@ -84,7 +84,7 @@ class Cluster:
                 found=f"{self.gpus:g}",
                 hint="0.5 puts two workers on one GPU, 2 gives each worker two",
             )
-        from piqa_cli.scaling.cluster import check_ray
+        from piqa_cli.scaling.session import check_ray
 
         check_ray()
 
@@ -108,8 +108,9 @@ def ray_engine(
         UsageError: it has not what was asked for.
     """
     from piqa_cli.models import open_assessor
-    from piqa_cli.scaling.cluster import divide, joined
+    from piqa_cli.scaling.cluster import Errand
     from piqa_cli.scaling.running import judge_pairs
+    from piqa_cli.scaling.session import opened
     from piqa_cli.scaling.work import Job
 
     address = asked.address or os.environ.get(_ADDRESS) or None
@@ -125,13 +126,13 @@ def ray_engine(
         folder=os.getcwd(),
     )
     run.detail(f"Ray: {'a cluster on this machine' if address is None else printable(address)}")
-    with joined(address, keep_logs=run.settings.debug):
-        share = divide(asked.workers, asked.gpus)
+    with opened(Errand(job, address, asked.workers, asked.gpus, debug=run.settings.debug)) as session:
+        share = session.share
         if asked.workers is not None and share.workers < asked.workers:
             run.warn(f"the cluster has room for {plural(share.workers, 'worker')}, not for {asked.workers}")
         run.detail(f"Ray: {plural(share.workers, 'worker')} with {share.cpus:g} CPUs and {share.gpus:g} GPUs each")
 
         def items(found: Iterable[Pair | Failure], rows: Rows) -> Generator[Outcome | Known, None, None]:
-            yield from judge_pairs(found, job, share, rows, held.hashes, held.finished)
+            yield from judge_pairs(found, session, share.workers, batch_size, rows, held.hashes, held.finished)
 
         yield items

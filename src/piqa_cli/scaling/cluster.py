@@ -1,27 +1,49 @@
-"""A Ray cluster: started on this machine, or joined; silent, and gone without a trace at the end."""
+"""What talks to Ray: in a process of its own, so that whatever Ray does to a process is not done to the command's.
+
+Ray writes to both standard streams from C++ and from threads, takes over signals, and ends its process when a thread is
+still in it while it shuts down, as after an interrupt. All of that stays in here. `session` is the other side.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from io import StringIO
+from multiprocessing.connection import Connection
+from typing import Any
 
-from piqa_cli.errors import DeviceError, UsageError
+from piqa_cli.errors import DeviceError, PiqaError, UsageError
+from piqa_cli.scaling.work import Answer, Asked, Job, Worker, answers_of, freeze, to_block
 
 _STORE_BYTES = 256 << 20  # lists of paths and records, never pictures
+_RETRIES = 2  # of a block whose worker died; its pairs are then tried one by one (`running`)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # of its C++ parts, which write to standard error whatever Python does
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What is asked of the cluster.
+
+    Args:
+        job: how pairs are judged.
+        address: of the cluster, HOST:PORT or "auto"; None starts one on this machine.
+        workers: how many; None: as many as there is room for.
+        gpus: of each; None: one where there are any.
+        folder: where a cluster that is started keeps its files.
+        debug: let Ray write to standard error.
+    """
+
+    job: Job
+    address: str | None = None
+    workers: int | None = None
+    gpus: float | None = None
+    folder: str | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,64 +55,46 @@ class Share:
     gpus: float
 
 
-def check_ray() -> None:
-    """Whether Ray Data is installed.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of a block: answers, and lines to be remembered of hashes. No answers: all blocks are through."""
 
-    Raises:
-        UsageError: it is not.
-    """
-    if any(find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
-        raise UsageError("--engine ray needs Ray Data", hint="pip install 'piqa-cli[ray]'")
+    answers: list[Answer]
+    hashes: bytes
 
 
-@contextmanager
-def joined(address: str | None, *, keep_logs: bool = False) -> Iterator[None]:
-    """The cluster at an address, or one on this machine that ends with the block. One that is joined already stays.
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why nothing more will come: an error as `work.freeze` writes it."""
 
-    Args:
-        address: HOST:PORT, or "auto" for the one that this machine belongs to; None starts one.
-        keep_logs: leave the folder with Ray's logs.
+    error: str
 
-    Raises:
-        DeviceError: it cannot be reached or started.
-    """
-    os.environ.update(_QUIET)
-    import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    folder = None if address is not None else tempfile.mkdtemp(prefix="ray")
-    handlers: dict[signal.Signals, object] = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def serve(connection: Connection, errand: Errand) -> None:
+    """The process: tells the `Share`, then judges lists of blocks until it is given None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what an interrupt means
+    _keep_silent(errand.debug)
     try:
-        try:
-            with _silence():
-                _start(address, folder)
-        except Exception as error:
-            raise DeviceError(
-                "the Ray cluster cannot be had",
-                expected="one that answers" if address else "one that starts here",
-                found=" ".join(str(error).split())[:300] or type(error).__name__,
-                hint="check --ray-address and RAY_ADDRESS" if address else "its logs may tell more: --debug keeps them",
-            ) from error
-        finally:
-            _restore(handlers)
-        yield
+        _start(errand)
+        share = divide(errand.workers, errand.gpus)
+        connection.send(share)
+        while (blocks := connection.recv()) is not None:
+            for answered in judge_blocks(blocks, errand.job, share):
+                connection.send(answered)
+            connection.send(Answered([], b""))
+    except (PiqaError, Exception) as error:  # noqa: BLE001 - raised again by the other side
+        connection.send(Stopped(freeze(error)))
     finally:
-        with _silence():
-            ray.shutdown()
-        _restore(handlers)
-        if folder is not None and not keep_logs:
-            shutil.rmtree(folder, ignore_errors=True)
+        import ray
+
+        ray.shutdown()
 
 
 def divide(workers: int | None, gpus: float | None) -> Share:
     """What each worker gets of the cluster that is joined.
 
     Args:
-        workers: how many; by default as many as the GPUs suffice for, without GPUs one for every two processors.
+        workers: how many; by default as many as the GPUs suffice for, without GPUs one a processor.
         gpus: of each worker, may be a fraction; by default one where the cluster has any, else none.
 
     Raises:
@@ -109,46 +113,84 @@ def divide(workers: int | None, gpus: float | None) -> Share:
             found=f"{gpus:g}",
             hint="0 computes on processors",
         )
-    most = int(min(all_gpus / gpus + 1e-6, cpus) if gpus else max(1.0, cpus))
+    most = int(min(all_gpus / gpus + 1e-6, cpus) if gpus else cpus)
     count = max(1, min(workers or most, most))
-    return Share(count, max(1.0, cpus // count) if not gpus else 1.0, gpus)
+    return Share(count, 1.0 if gpus else max(1.0, cpus // count), gpus)
 
 
-def _start(address: str | None, folder: str | None) -> None:
+def judge_blocks(blocks: Sequence[Sequence[Asked]], job: Job, share: Share) -> Iterator[Answered]:
+    """What workers say of blocks of pairs, as it comes; a block that no worker lived through is left out.
+
+    Raises:
+        PiqaError: what a worker says that concerns every pair, or the cluster is lost (E_DEVICE).
+    """
+    if not blocks:
+        return
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    try:
+        stream: Any = ray.data.from_arrow([to_block(block) for block in blocks]).map_batches(
+            Worker,
+            fn_constructor_args=(job,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(share.workers, len(blocks))),
+            num_cpus=share.cpus,
+            num_gpus=share.gpus or None,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
+        for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield Answered(*answers_of(block))
+    except RayError as error:
+        raise DeviceError(
+            "the Ray cluster failed",
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            hint="is piqa-cli installed on all of its machines? What is done is kept: --resume goes on",
+        ) from error
+
+
+def _start(errand: Errand) -> None:
+    """Joins the cluster, or starts one.
+
+    Raises:
+        DeviceError: it cannot be reached or started.
+    """
+    os.environ.update(_QUIET)
     import ray
 
-    if address is not None:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        return
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        object_store_memory=_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        _temp_dir=folder,
-    )
+    quiet = not errand.debug
+    level = logging.CRITICAL if quiet else logging.INFO
+    try:
+        if errand.address is not None:
+            ray.init(address=errand.address, log_to_driver=not quiet, logging_level=level)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                log_to_driver=not quiet,
+                logging_level=level,
+                _temp_dir=errand.folder,
+            )
+    except Exception as error:
+        here = errand.address is None
+        raise DeviceError(
+            "the Ray cluster cannot be had",
+            expected="one that starts here" if here else "one that answers",
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            hint="--debug shows what Ray says" if here else "check --ray-address and RAY_ADDRESS",
+        ) from error
 
 
-def _restore(handlers: Mapping[signal.Signals, object]) -> None:
-    """Ray puts its own in their place."""
-    for number, handler in handlers.items():
-        if callable(handler) or isinstance(handler, signal.Handlers | int):
-            with suppress(ValueError):  # not the main thread, where Ray has put none either
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing that this process writes to standard output or error in the block is seen, not even by its C++ parts."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        kept = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(null)
-            os.close(kept)
+def _keep_silent(debug: bool) -> None:
+    """Nothing of this process is data; with --debug it may be read on standard error."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(2 if debug else null, 1)
+    if not debug:
+        os.dup2(null, 2)

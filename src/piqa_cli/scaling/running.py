@@ -15,25 +15,25 @@ by one, and one whose worker dies each time is a failure. A second answer for on
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from piqa_cli.errors import DeviceError
 from piqa_cli.resume import FileHashes, FinishedRows, Known
-from piqa_cli.scaling.cluster import Share
-from piqa_cli.scaling.work import Answer, Asked, Job, Worker, answers_of, to_block
+from piqa_cli.scaling.cluster import Answered
+from piqa_cli.scaling.work import Asked
 from piqa_cli.schema import ErrorInfo, Failure, Outcome, Pair
 from piqa_cli.writers import parse_record
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _BATCHES = 2  # of the model in a block: fewer cost time at its ends, more are lost with a worker and come later
 _ROUNDS = 4  # blocks of a worker at least, so that all end at about the same time
-_RETRIES = 2  # of a block whose worker died, before its pairs are tried one by one
+
+
+class Judges(Protocol):
+    """A cluster that judges; a `Session`."""
+
+    def judge(self, blocks: Sequence[Sequence[Asked]]) -> Iterator[Answered]:
+        """What it says of blocks, as it comes."""
+        ...
 
 
 class Keeper(Protocol):
@@ -46,18 +46,20 @@ class Keeper(Protocol):
 
 def judge_pairs(
     pairs: Iterable[Pair | Failure],
-    job: Job,
-    share: Share,
+    session: Judges,
+    workers: int,
+    batch_size: int,
     keeper: Keeper,
     hashes: FileHashes,
     finished: FinishedRows | None = None,
 ) -> Iterator[Outcome | Known]:
-    """One outcome a pair, in input order, by the cluster that is joined (`cluster.joined`).
+    """One outcome a pair, in input order, by a cluster.
 
     Args:
         pairs: gone through to their end before anything starts; about 300 bytes of memory each.
-        job: how to judge them.
-        share: the cluster's division.
+        session: what judges blocks of pairs.
+        workers: how many workers it has.
+        batch_size: of their models.
         keeper: of records that come before their turn.
         hashes: told what the workers hashed.
         finished: the records there are.
@@ -67,18 +69,15 @@ def judge_pairs(
     """
     order = _Order(keeper, hashes, finished)
     asked = order.ask(pairs)
-    with redirect_stdout(StringIO()):  # Ray tells of lost workers there; whoever writes records has opened it before
-        yield from order.ready()
-        size = max(1, min(_BATCHES * job.batch_size, -(-len(asked) // (_ROUNDS * share.workers))))
-        for answers in _answers(
-            [to_block(asked[at : at + size]) for at in range(0, len(asked), size)], job, share, order
-        ):
-            yield from order.take(answers)
-        left = order.missing(asked)
-        for answers in _answers([to_block([one]) for one in left], job, share, order):
-            yield from order.take(answers)
-        for one in order.missing(left):
-            yield from order.give_up(one)
+    yield from order.ready()
+    size = max(1, min(_BATCHES * batch_size, -(-len(asked) // (_ROUNDS * workers))))
+    for answered in session.judge([asked[at : at + size] for at in range(0, len(asked), size)]):
+        yield from order.take(answered)
+    left = order.missing(asked)
+    for answered in session.judge([[one] for one in left]):
+        yield from order.take(answered)
+    for one in order.missing(left):
+        yield from order.give_up(one)
 
 
 class _Order:
@@ -107,13 +106,10 @@ class _Order:
         """Those of the pairs that have no answer."""
         return [one for one in asked if one.place in self._pairs]
 
-    def remember(self, lines: bytes) -> None:
-        """Take over what a worker hashed."""
-        self._hashes.add(lines)
-
-    def take(self, answers: Sequence[Answer]) -> Iterator[Outcome | Known]:
+    def take(self, answered: Answered) -> Iterator[Outcome | Known]:
         """Everything whose turn has come with these answers; the rest is kept."""
-        for answer in answers:
+        self._hashes.add(answered.hashes)
+        for answer in answered.answers:
             asked = self._pairs.pop(answer.place, None)
             if asked is None:
                 continue  # a second answer: its block was given out again although it was done
@@ -162,52 +158,3 @@ class _Order:
 
 def _constant(item: Outcome | Known) -> Callable[[], Outcome | Known]:
     return lambda: item
-
-
-def _answers(blocks: list[pa.Table], job: Job, share: Share, order: _Order) -> Iterator[list[Answer]]:
-    """What the cluster says of blocks, as it comes; blocks that it could not work through are left out.
-
-    Raises:
-        PiqaError: see `judge_pairs`.
-    """
-    if not blocks:
-        return
-    import ray.data
-    from ray.exceptions import RayError
-
-    _hush()
-    workers = min(share.workers, len(blocks))
-    try:
-        stream: Any = ray.data.from_arrow(blocks).map_batches(
-            Worker,
-            fn_constructor_args=(job,),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=share.cpus,
-            num_gpus=share.gpus or None,
-            max_restarts=-1,
-            max_task_retries=_RETRIES,
-        )
-        for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            answers, hashed = answers_of(block)
-            order.remember(hashed)
-            yield answers
-    except RayError as error:
-        raise DeviceError(
-            "the Ray cluster failed",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
-            hint="is piqa-cli installed on all of its machines? What is done is kept: --resume goes on",
-        ) from error
-
-
-def _hush() -> None:
-    """Ray Data says nothing of its own, and goes on where a block is lost."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

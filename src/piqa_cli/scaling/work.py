@@ -108,7 +108,7 @@ def answers_of(block: pa.Table) -> tuple[list[Answer], bytes]:
     answers = []
     for row in block.to_pylist():
         if row["place"] == STOPPED:
-            raise _thawed(row["record"].decode())
+            raise thaw(row["record"].decode())
         answers.append(Answer(row["place"], row["record"] or None))
     return answers, b"".join(block["hashes"].to_pylist())
 
@@ -126,10 +126,8 @@ class Worker:
         """The answers to a block."""
         try:
             places, records = self._judge(from_block(block))
-        except PiqaError as error:
-            places, records = [STOPPED], [_frozen(error)]
         except Exception as error:  # noqa: BLE001 - raised again where the command runs
-            places, records = [STOPPED], [json.dumps({"text": f"{type(error).__name__}: {error}", "where": _where()})]
+            places, records = [STOPPED], [freeze(error)]
         return self._reply(places, records)
 
     def _judge(self, asked: list[Asked]) -> tuple[list[int], list[str]]:
@@ -193,20 +191,20 @@ def _as_text(outcome: Outcome | Known) -> str:
 _PARTS = ("message", "code", "file", "expected", "found", "hint")
 
 
-def _frozen(error: PiqaError) -> str:
-    return json.dumps({"kind": type(error).__name__, **{part: getattr(error, part) for part in _PARTS}})
+def freeze(error: Exception) -> str:
+    """An error as text, for another process to raise."""
+    if isinstance(error, PiqaError):
+        return json.dumps({"kind": type(error).__name__, **{part: getattr(error, part) for part in _PARTS}})
+    return json.dumps({"text": f"{type(error).__name__}: {error}", "where": traceback.format_exc()})
 
 
-def _where() -> str:
-    return traceback.format_exc()
-
-
-def _thawed(text: str) -> Exception:
+def thaw(text: str) -> Exception:
+    """The error that `freeze` was given; one that is none of ours as a RuntimeError that tells where it was raised."""
     told: dict[str, Any] = json.loads(text)
     kind = getattr(errors, told.pop("kind", ""), None)
     if kind is None:
         fault = RuntimeError(told["text"])
-        fault.add_note(f"in a worker:\n{told['where']}")
+        fault.add_note(f"in another process:\n{told['where']}")
         return fault
     error: PiqaError = kind(told.pop("message"), **told)
     return error
