@@ -3,9 +3,10 @@
     python -m benchmarks.ray_engine [--pairs 2000] [--rounds 3]
 
 Small pictures, so that the model's time is short and what is around it counts. Both engines write a journal as `piqa
-batch --output FILE.jsonl` does; their records must be the same but for `seconds`. The clock starts when a twentieth of the
-records is there and stops with the last one, so that neither the cluster's start nor loading models is in it. The middle row is the same number of
-processes without Ray, each with its share of the processors' threads: what is between it and Ray is Ray's own price.
+batch --output FILE.jsonl` does; their records must be the same but for `seconds`. The clock starts when a twentieth of
+the records is there and stops with the last one, so that neither the cluster's start nor loading models is in it. The
+middle row is the same number of processes without Ray, each with its share of the processors' threads: what is between
+it and Ray is Ray's own price.
 """
 
 from __future__ import annotations

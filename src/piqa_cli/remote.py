@@ -219,6 +219,13 @@ def _unreadable(url: str, error: Exception) -> PiqaError:
     """What a driver's complaint amounts to."""
     if isinstance(error, PiqaError):
         return error
+    # The driver for http says "not found" whatever went wrong, and only the cause tells.
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    if status in {401, 403}:
+        error = PermissionError(str(cause))
+    elif isinstance(status, int) or (isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)):
+        error = OSError(str(cause)) if status not in {404, 410} else error
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     code, found, hint = "E_REMOTE", reason, "try again; `--resume` tries failed pairs again"
     if isinstance(error, FileNotFoundError):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -150,7 +152,7 @@ def judge_blocks(blocks: Sequence[Sequence[Asked]], job: Job, share: Share) -> I
     except RayError as error:
         raise DeviceError(
             "the Ray cluster failed",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            found=_reason(error),
             hint="is piqa-cli installed on all of its machines? What is done is kept: --resume goes on",
         ) from error
 
@@ -170,6 +172,7 @@ def _start(errand: Errand) -> None:
         if errand.address is not None:
             ray.init(address=errand.address, log_to_driver=not quiet, logging_level=level)
         else:
+            os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # workers import what this process can
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -183,9 +186,15 @@ def _start(errand: Errand) -> None:
         raise DeviceError(
             "the Ray cluster cannot be had",
             expected="one that starts here" if here else "one that answers",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            found=_reason(error),
             hint="--debug shows what Ray says" if here else "check --ray-address and RAY_ADDRESS",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what Ray says: it begins with whose fault it was, in colours, and ends with what it was."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[-1].strip()[:300] if lines else type(error).__name__
 
 
 def _keep_silent(debug: bool) -> None:

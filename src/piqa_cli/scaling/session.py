@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -56,7 +56,10 @@ class Session:
         """
         if not blocks:
             return
-        self._connection.send(blocks)
+        try:
+            self._connection.send(blocks)
+        except OSError:  # it has died, and may have said why
+            self._receive()
         while isinstance(answer := self._receive(), Answered) and answer.answers:
             yield answer
 
@@ -90,7 +93,8 @@ def opened(errand: Errand) -> Iterator[Session]:
     theirs.close()
     try:
         yield Session(ours)
-        ours.send(None)
+        with suppress(OSError):  # it has died, after the last answer
+            ours.send(None)
         process.join(_END_SECONDS)
     finally:
         ours.close()
