@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_costs_no_record_and_doubles_none(
 ) -> None:
     waiting = with_prompts(pairs, {}, "wait")
     path = tmp_path / "rows.jsonl"
-    killed = []
+    killed: list[int] = []
 
     class Killer:
         def judge(self, blocks: Sequence[Sequence[Asked]]) -> Iterator[Answered]:
