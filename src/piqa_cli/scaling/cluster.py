@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from piqa_cli.scaling.work import Answer, Asked, Job, Worker, answers_of, freeze
 
 _STORE_BYTES = 256 << 20  # lists of paths and records, never pictures
 _RETRIES = 2  # of a block whose worker died; its pairs are then tried one by one (`running`)
+_KNOCK_SECONDS = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -170,6 +172,7 @@ def _start(errand: Errand) -> None:
     level = logging.CRITICAL if quiet else logging.INFO
     try:
         if errand.address is not None:
+            _knock(errand.address)
             ray.init(address=errand.address, log_to_driver=not quiet, logging_level=level)
         else:
             os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # workers import what this process can
@@ -189,6 +192,17 @@ def _start(errand: Errand) -> None:
             found=_reason(error),
             hint="--debug shows what Ray says" if here else "check --ray-address and RAY_ADDRESS",
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Whether somebody listens there: Ray itself waits for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
 
 
 def _reason(error: Exception) -> str:
