@@ -141,6 +141,7 @@ def test_a_worker_that_is_killed_costs_no_record_and_doubles_none(
     assert plain(read_results(str(path))) == plain(here(waiting))
 
 
+@pytest.mark.slow
 def test_a_pair_that_kills_its_worker_each_time_is_a_failure_and_the_others_are_judged(
     session: Session, pairs: list[Pair | Failure], tmp_path: Path
 ) -> None:
@@ -207,6 +208,7 @@ def test_without_ray_the_package_to_install_is_named_and_its_options_need_it(
     assert "--ray-workers goes with --engine ray" in done.err
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done_and_any_engine_goes_on(
     home: Path, make_batch: Callable[[int], Path], quick_piqa: RunPiqa, tmp_path: Path
 ) -> None:
@@ -219,6 +221,8 @@ def test_an_interrupt_keeps_what_is_done_and_any_engine_goes_on(
     while not target.exists() or target.read_bytes().count(b"\n") < 2:
         assert process.poll() is None
         time.sleep(0.02)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) > 4
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=60)
     told = err.decode().splitlines()
@@ -226,6 +230,8 @@ def test_an_interrupt_keeps_what_is_done_and_any_engine_goes_on(
     assert out == b""
     assert told[0].startswith("piqa: interrupted after ")
     assert len(told) == 2, "nothing of Ray's own"
+    _, alive = psutil.wait_procs(family, timeout=3)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     words = shlex.split(told[1].removeprefix("  to go on: "))
     kept = target.read_bytes()
     assert 2 <= kept.count(b"\n") < 12

@@ -77,6 +77,8 @@ class Stopped:
 def serve(connection: Connection, errand: Errand) -> None:
     """The process: tells the `Share`, then judges lists of blocks until it is given None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what an interrupt means
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # and ends, if it must, this process with all that Ray has started
     _keep_silent(errand.debug)
     try:
         _start(errand)

@@ -56,7 +56,7 @@ def judge_pairs(
     """One outcome a pair, in input order, by a cluster.
 
     Args:
-        pairs: gone through to their end before anything starts; about 300 bytes of memory each.
+        pairs: gone through to their end, and held, before anything starts.
         session: what judges blocks of pairs.
         workers: how many workers it has.
         batch_size: of their models.
