@@ -20,6 +20,7 @@ ORDER = (
     "schema",
     # level 1: files, arrays and records; no model
     "failures",
+    "remote",
     "regions",
     "metrics",
     "images.murmurs",
@@ -107,6 +108,7 @@ ORDER = (
     "pipeline",
     # level 3: the registry, and what makes the weights
     "models",
+    "scaling.*",
     "doctor_pairs",
     "doctor",
     "synthesis.*",

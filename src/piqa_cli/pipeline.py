@@ -21,6 +21,7 @@ from piqa_cli.errors import DeviceError, ModelError, PiqaError
 from piqa_cli.failures import refuse
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair, load_pair
 from piqa_cli.prefetch import Prefetch
+from piqa_cli.remote import once
 from piqa_cli.resume import Known, Memory
 from piqa_cli.schema import Assessment, ErrorInfo, Failure, ModelInfo, Outcome, Pair
 
@@ -97,13 +98,14 @@ def resume_pairs(
     """
 
     def load(pair: Pair) -> LoadedPair | Failure | Known:
-        key = memory.key_of(pair)
-        known = memory.recall(pair, key)
-        if known is not None:
-            return known
-        done = _load(pair, key, policy, None)
-        # A file that changed between the reading for the key and the reading for the picture has no key.
-        return done if memory.key_of(pair) == key else _without_key(done)
+        with once():
+            key = memory.key_of(pair)
+            known = memory.recall(pair, key)
+            if known is not None:
+                return known
+            done = _load(pair, key, policy, None)
+            # A file that changed between the reading for the key and the reading for the picture has no key.
+            return done if memory.key_of(pair) == key else _without_key(done)
 
     return _flow(pairs, load, _Runner(assessor, batch_size, explain, largest_batch), workers)
 

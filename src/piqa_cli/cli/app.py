@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from piqa_cli.cli import assess, batch, compare, dataset, doctor, evaluate, models, options, schema, synth, train
+from piqa_cli.cli import assess, batch, compare, dataset, doctor, evaluate, merge, models, options, schema, synth, train
 from piqa_cli.cli import report as report_command
 from piqa_cli.cli.run import Run, report, terminate_like_interrupt
 from piqa_cli.cli.streams import CLOSED_PIPE_STATUS, abandon_stdout, prepare
@@ -25,6 +25,7 @@ app.command("assess")(assess.assess)
 app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("merge")(merge.merge)
 app.command("report")(report_command.report)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")

@@ -15,6 +15,7 @@ from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
 from piqa_cli.errors import InputError, PiqaError, ReplyError, UsageError
+from piqa_cli.remote import needs_network, refuse_offline
 
 if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
@@ -60,6 +61,9 @@ def assess(
     form = choose_format(run.flags.get("format"), output, run.settings, piped="json")
     if form == "parquet":
         raise UsageError("a single pair is not written as Parquet", hint="give --format json, jsonl or csv")
+    for path in inputs:
+        if path is not None and run.settings.offline and needs_network(path):
+            raise refuse_offline(path)
     check_target("--output", output, inputs)
     check_overlay(overlay, (*inputs, output))
     check_report("--report", report, (*inputs, output, overlay))

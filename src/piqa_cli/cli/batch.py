@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from piqa_cli.cli.assess import image_policy, load_assessor
+from piqa_cli.cli.engines import (
+    ENGINE,
+    GPUS_PER_WORKER,
+    RAY_ADDRESS,
+    RAY_WORKERS,
+    Cluster,
+    Engine,
+    Items,
+    ray_engine,
+)
 from piqa_cli.cli.extras import JUNIT, OVERLAY_DIR, Extras, check_junit, check_overlay_dir, open_extras
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
@@ -20,6 +31,7 @@ from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.results import Held, Rows, Target, hold
 from piqa_cli.cli.run import GATE_FAILED, INPUT, SOME_FAILED, Run
+from piqa_cli.cli.shards import SHARD, choose_shard, named_for
 from piqa_cli.cli.streams import open_stdin, printable, stdout_is_terminal
 from piqa_cli.cli.summary import Summary, plural
 from piqa_cli.errors import InputError
@@ -28,10 +40,12 @@ if TYPE_CHECKING:
     from piqa_cli.assessor import Assessor
     from piqa_cli.cli.config import Settings
     from piqa_cli.resume import FileHashes, FinishedRows, Known, Recipe
-    from piqa_cli.schema import Failure, Outcome, Pair
+    from piqa_cli.schema import Failure, ModelInfo, Outcome, Pair
 
 MOST_WORKERS = 8
 """Threads that read images by default, where there are as many cores: more than any model keeps busy."""
+READERS_PER_WORKER = 2
+"""Reading threads of each of a cluster's workers, who share their machine's cores."""
 DEFAULT_BATCH_SIZE = 8
 LARGEST_BATCH = 64
 """To which `--batch-size auto` may grow on a GPU; on processors eight pairs already take no longer each than more."""
@@ -71,6 +85,7 @@ def batch(
     limit: Annotated[
         int | None, option(INPUT_PANEL, "--limit", metavar="N", help_="Only the first N pairs.", least=1)
     ] = None,
+    shard: Annotated[str | None, SHARD] = None,
     dry_run: Annotated[
         bool, option(INPUT_PANEL, "--dry-run", metavar="", help_="Only list the pairs, as a manifest.")
     ] = False,
@@ -106,8 +121,18 @@ def batch(
     report: Annotated[str | None, REPORT] = None,
     junit: Annotated[str | None, JUNIT] = None,
     overlay_dir: Annotated[str | None, OVERLAY_DIR] = None,
+    engine: Annotated[Engine, ENGINE] = "local",
+    ray_address: Annotated[str | None, RAY_ADDRESS] = None,
+    ray_workers: Annotated[int | None, RAY_WORKERS] = None,
+    gpus_per_worker: Annotated[float | None, GPUS_PER_WORKER] = None,
 ) -> None:
     """Assess many pairs: one record each, in input order, written as they are done."""
+    part = choose_shard(run, shard)
+    own = shard is not None
+    output = named_for(part, "--output", output, alone=own)
+    summary = named_for(part, "--summary", summary, alone=own)
+    report = named_for(part, "--report", report, alone=own)
+    junit = named_for(part, "--junit", junit, alone=own)
     form = choose_format(run.flags.get("format"), output, run.settings, piped="jsonl")
     target = Target(form, None if output == STDIN else output, resume, overwrite)
     for path in (output, target.journal):
@@ -118,6 +143,8 @@ def batch(
     check_overlay_dir(overlay_dir)
     check_scales(run.settings.fail_under)
     target.check()
+    cluster = Cluster(engine, ray_address, ray_workers, gpus_per_worker)
+    cluster.check()
 
     from piqa_cli.pairs import PairQuery, find_pairs
 
@@ -131,6 +158,8 @@ def batch(
         match=run.settings.match,
         on_unpaired=run.settings.on_unpaired,
         limit=limit,
+        shard=part,
+        offline=run.settings.offline,
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
     )
     query.check()
@@ -149,14 +178,13 @@ def batch(
             if found.skipped:
                 run.detail(f"{plural(len(found.skipped), 'file')} passed over")
             held = stack.enter_context(hold(target, run))
-            assessor = load_assessor(run)
+            judge = stack.enter_context(_judge(run, cluster, held, retry_failed))
         asked = open_extras(
             run, found.total, image_policy(run.settings), report=report, junit=junit, overlay_dir=overlay_dir
         )
         extras = stack.enter_context(asked)
-        with closing(resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)) as items:
-            _write(run, items, tally, held, found.total, extras)
-        if tally.done == 0:
+        _write(run, functools.partial(judge, found), tally, held, found.total, extras)
+        if tally.done == 0 and part is None:  # a shard of few pairs may well have none
             raise InputError(
                 "no pairs were given", code="E_UNPAIRED", file=input_ or manifest, hint="one JSON object a line"
             )
@@ -203,6 +231,7 @@ def resumed(
     retry_failed: bool = True,
 ) -> Generator[Outcome | Known, None, None]:
     """As `outcomes_of`; pairs with a finished record that still holds come as they are known."""
+    from piqa_cli.assessor import models_of
     from piqa_cli.devices import cores, find_device
     from piqa_cli.pipeline import resume_pairs
     from piqa_cli.resume import Memory
@@ -211,7 +240,7 @@ def resumed(
     yield from resume_pairs(
         found,
         assessor,
-        Memory(_recipe(run.settings, assessor), hashes, finished, retry_failed=retry_failed),
+        Memory(_recipe(run.settings, models_of(assessor)), hashes, finished, retry_failed=retry_failed),
         policy=image_policy(run.settings),
         workers=run.settings.workers or min(cores(), MOST_WORKERS),
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
@@ -220,13 +249,32 @@ def resumed(
     )
 
 
-def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
-    """All settings that a record depends on."""
-    from piqa_cli.assessor import models_of
+@contextmanager
+def _judge(run: Run, cluster: Cluster, held: Held, retry_failed: bool) -> Iterator[Items]:
+    """What judges: the model, loaded here, or a cluster."""
+    if cluster.engine == "ray":
+        with ray_engine(
+            run,
+            cluster,
+            held,
+            _recipe(run.settings, ()),
+            image_policy(run.settings),
+            workers=run.settings.workers or READERS_PER_WORKER,
+            batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
+            retry_failed=retry_failed,
+        ) as items:
+            yield items
+        return
+    assessor = load_assessor(run)
+    yield lambda found, rows: resumed(run, found, assessor, held.hashes, held.finished, retry_failed=retry_failed)
+
+
+def _recipe(settings: Settings, models: tuple[ModelInfo, ...]) -> Recipe:
+    """All settings that a record depends on, and the models."""
     from piqa_cli.resume import Recipe
 
     return Recipe(
-        models=models_of(assessor),
+        models=models,
         policy=image_policy(settings),
         explain=settings.explain,
         explain_below=settings.explain_below,
@@ -238,7 +286,12 @@ def _recipe(settings: Settings, assessor: Assessor) -> Recipe:
 
 
 def _write(
-    run: Run, items: Iterator[Outcome | Known], tally: Tally, held: Held, total: int | None, extras: Extras
+    run: Run,
+    judged: Callable[[Rows], Generator[Outcome | Known, None, None]],
+    tally: Tally,
+    held: Held,
+    total: int | None,
+    extras: Extras,
 ) -> None:
     """Each record as it is done; a closed pipe or Ctrl-C leaves whole rows."""
     target = held.target
@@ -247,7 +300,7 @@ def _write(
     failures = 0
     run.progress = "before the first row was written"
     bar = progress_bar(run.settings, total, "pairs", rows_on_terminal=target.path is None and stdout_is_terminal())
-    with held.opened(run) as rows, bar as advance:
+    with held.opened(run) as rows, bar as advance, closing(judged(rows)) as items:
         for item in items:
             outcome = _count(tally, rows, item)
             done = f"after {plural(tally.done, 'row')} written{kept}"

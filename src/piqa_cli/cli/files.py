@@ -10,6 +10,7 @@ from typing import Literal, cast
 from piqa_cli.cli.config import Settings
 from piqa_cli.cli.streams import emit, printable, stdout_is_terminal
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.remote import is_remote
 
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 STDIN = "-"
@@ -61,6 +62,8 @@ def check_target(option: str, path: str | None, inputs: Iterable[str | None]) ->
     """
     if path is None or path == "-":
         return
+    if is_remote(path):
+        raise UsageError(f"{option}: is written to a file of this machine", file=path, hint="write it here and copy it")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise UsageError(f"{option}: there is no folder '{printable(folder)}'", file=path, hint="create it first")

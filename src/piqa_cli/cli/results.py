@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,6 +109,14 @@ class Rows(ABC):
         """
 
     @abstractmethod
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        """Keep a new record whose turn has not come; what is given back gives it back for `add`.
+
+        Raises:
+            OutputError: as `add`.
+        """
+
+    @abstractmethod
     def read(self, known: Known) -> Outcome:
         """The record of a pair that is known."""
 
@@ -127,6 +135,9 @@ class _Stream(Rows):
 
     def add(self, item: Outcome | Known) -> None:
         self._writer.write(self._new(item))
+
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        return lambda: outcome
 
     def read(self, known: Known) -> Outcome:
         return self._new(known)
@@ -154,6 +165,10 @@ class _Journalled(Rows):
             self._journal.keep(item)
         else:
             self._journal.write(item)
+
+    def early(self, outcome: Outcome) -> Callable[[], Outcome]:
+        line = self._journal.write_early(outcome)
+        return lambda: self._journal.read_line(line)
 
     def read(self, known: Known) -> Outcome:
         return self._journal.read(known)
@@ -189,7 +204,7 @@ class Held:
         target = self.target
         if target.journal is not None:
             with Journal(target.journal, self.finished, self.hashes) as journal:
-                run.go_on = _command(sys.argv[1:])
+                run.go_on = _command(sys.argv[1:], run.implied)
                 yield _Journalled(journal, target)
                 run.go_on = None
         elif target.form != "parquet":
@@ -205,7 +220,7 @@ def hold(target: Target, run: Run) -> Iterator[Held]:
         OutputError: another process writes there, or nobody may.
         InputError: what is there are no results (E_RESULTS).
     """
-    from piqa_cli.resume import FileHashes, FinishedRows, only_writer
+    from piqa_cli.resume import HASHES, FileHashes, FinishedRows, only_writer
 
     journal = target.journal
     if journal is None:
@@ -214,14 +229,14 @@ def hold(target: Target, run: Run) -> Iterator[Held]:
     with only_writer(journal):
         there = _holds(journal)
         finished = FinishedRows(journal, run.warn) if target.resume and there else None
-        yield Held(target, finished, FileHashes(f"{journal}.hashes", recall=there))
+        yield Held(target, finished, FileHashes(f"{journal}{HASHES}", recall=there))
 
 
-def _command(arguments: Sequence[str]) -> str:
+def _command(arguments: Sequence[str], implied: Sequence[str]) -> str:
     """The command line that goes on from here."""
     kept = [argument for argument in arguments if argument not in {"--overwrite", "--resume"}]
     end = kept.index("--") if "--" in kept else len(kept)
-    line = shlex.join(["piqa", *kept[:end], "--resume", *kept[end:]])
+    line = shlex.join(["piqa", *kept[:end], *implied, "--resume", *kept[end:]])
     source = ", with the same lines on standard input" if STDIN in kept else ""
     return printable(line) + source
 

@@ -30,6 +30,7 @@ class Run:
     settings: Settings = field(default_factory=Settings)
     progress: str = "before anything was written"
     go_on: str | None = None
+    implied: tuple[str, ...] = ()  # options that the environment gave, and that going on needs
 
     def note(self, text: str) -> None:
         """A remark on standard error, unless --quiet."""

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from PIL import UnidentifiedImageError
 
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.remote import is_remote, read
 
 _HEAD_BYTES = 64
 _STDIN_CHUNK = 1 << 20
@@ -62,11 +63,13 @@ def shown(path: str) -> str:
 
 
 def open_file(path: str) -> BinaryIO:
-    """Opens a regular file for reading.
+    """Opens a regular file, or what a URL names, for reading.
 
     Raises:
-        InputError: E_NOT_FOUND, E_NOT_A_FILE or E_PERMISSION.
+        InputError: E_NOT_FOUND, E_NOT_A_FILE or E_PERMISSION; of a URL what `remote.read` raises.
     """
+    if is_remote(path):
+        return io.BytesIO(read(path))
     try:
         mode = os.stat(path).st_mode
         kind = next(((name, hint) for test, name, hint in _FILE_KINDS if test(mode)), None)

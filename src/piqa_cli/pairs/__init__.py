@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from piqa_cli.pairs.finding import FoundPairs, InputKind, PairQuery, detect, find_pairs
+from piqa_cli.pairs.finding import FoundPairs, InputKind, PairQuery, Shard, detect, find_pairs
 
-__all__ = ["FoundPairs", "InputKind", "PairQuery", "detect", "find_pairs"]
+__all__ = ["FoundPairs", "InputKind", "PairQuery", "Shard", "detect", "find_pairs"]

@@ -13,7 +13,7 @@ source and the reverse (E_UNPAIRED), for what fits in two ways (E_DUPLICATE), a 
 missing image of a label file (E_NOT_FOUND) and a folder that cannot be read (E_PERMISSION); a path that is not
 known is "" in its pair. Folders: the edited files in the order of the bytes of their relative paths, then lone
 sources, lone masks, unreadable folders; ids are the edited files' relative stems. Manifests: the order and ids of
-the rows. A limit counts all rows.
+the rows. A limit counts all rows; a shard takes its share of those that the limit leaves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,25 @@ from piqa_cli.pairs.epaiqa import read_labels
 from piqa_cli.pairs.folder_pairs import FolderRows, OnUnpaired, mask_folder, read_folders, read_named
 from piqa_cli.pairs.folders import IMAGE_SUFFIXES, MatchBy
 from piqa_cli.pairs.manifest import read_manifest, read_stream
+from piqa_cli.remote import is_remote
 from piqa_cli.schema import Failure, Pair
+
+_MANIFEST_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` parts of an input, counted from 1: rows `number`, `number + count`, `number + 2 * count` ...
+
+    Rows are counted from 1 and as they come, those that are failures too. Together the parts have every row once.
+    """
+
+    number: int
+    count: int
+
+    def share_of(self, total: int) -> int:
+        """How many of so many rows are its own."""
+        return len(range(self.number - 1, total, self.count))
 
 
 class InputKind(StrEnum):
@@ -59,6 +77,8 @@ class PairQuery:
             the folder each file is in.
         on_unpaired: what to do about files without a partner in folders: refuse them all, give failures, pass over.
         limit: at most so many rows.
+        shard: only this part of the rows.
+        offline: URLs that need the network are refused.
         stdin: what "-" reads.
     """
 
@@ -72,6 +92,8 @@ class PairQuery:
     match: MatchBy = "stem"
     on_unpaired: OnUnpaired = "warn"
     limit: int | None = None
+    shard: Shard | None = None
+    offline: bool = False
     stdin: BinaryIO | None = None
 
     def check(self) -> None:
@@ -150,10 +172,13 @@ def find_pairs(query: PairQuery) -> FoundPairs:
     query.check()
     kind = _kind(query)
     found = _READERS[kind](query)
-    if query.limit is None:
-        return found
-    total = None if found.total is None else min(found.total, query.limit)
-    return FoundPairs(kind, islice(found.rows, query.limit), total, found.skipped, found.hidden)
+    rows, total = found.rows, found.total
+    if query.limit is not None:
+        rows, total = islice(rows, query.limit), None if total is None else min(total, query.limit)
+    if query.shard is not None:
+        rows = islice(rows, query.shard.number - 1, None, query.shard.count)
+        total = None if total is None else query.shard.share_of(total)
+    return FoundPairs(kind, rows, total, found.skipped, found.hidden)
 
 
 def _kind(query: PairQuery) -> InputKind:
@@ -175,6 +200,15 @@ def detect(path: str) -> InputKind:
     """
     if path == "-":
         return InputKind.STREAM
+    if is_remote(path):
+        if os.path.splitext(path.partition("?")[0])[1].lower() in _MANIFEST_SUFFIXES:
+            return InputKind.MANIFEST
+        raise UsageError(
+            "of a URL, only a manifest can be the input",
+            file=path,
+            expected=f"a name ending in {', '.join(sorted(_MANIFEST_SUFFIXES))}",
+            hint="give a manifest of another name with --manifest; a manifest can list the files of a folder",
+        )
     if os.path.isdir(path):
         subfolders = {name for name in ("source", "edited") if os.path.isdir(os.path.join(path, name))}
         return InputKind.FOLDERS if len(subfolders) == 2 else InputKind.NAMED
@@ -188,7 +222,7 @@ def detect(path: str) -> InputKind:
             hint="check the path",
         )
     suffix = os.path.splitext(path)[1].lower()
-    if suffix in {".csv", ".tsv", ".jsonl", ".ndjson"}:
+    if suffix in _MANIFEST_SUFFIXES:
         return InputKind.MANIFEST
     if suffix == ".json":
         return InputKind.LABELS
@@ -224,7 +258,9 @@ def _of_folders(kind: InputKind, found: FolderRows) -> FoundPairs:
 
 def _read_manifest_file(query: PairQuery) -> FoundPairs:
     path = query.manifest or query.input or ""
-    return FoundPairs(InputKind.MANIFEST, _begun(read_manifest(path, query.image_dir), path, "E_MANIFEST"))
+    return FoundPairs(
+        InputKind.MANIFEST, _begun(read_manifest(path, query.image_dir, offline=query.offline), path, "E_MANIFEST")
+    )
 
 
 def _read_label_file(query: PairQuery) -> FoundPairs:
@@ -239,7 +275,7 @@ def _read_label_file(query: PairQuery) -> FoundPairs:
 def _read_standard_input(query: PairQuery) -> FoundPairs:
     if query.stdin is None:
         raise UsageError("there is no standard input to read", hint="give a file instead of -")
-    return FoundPairs(InputKind.STREAM, read_stream(query.stdin, query.image_dir))
+    return FoundPairs(InputKind.STREAM, read_stream(query.stdin, query.image_dir, offline=query.offline))
 
 
 def _begun(rows: Iterator[Pair | Failure], path: str, code: str) -> Iterator[Pair | Failure]:

@@ -11,16 +11,18 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from io import BytesIO
 from itertools import chain
 from typing import BinaryIO
 
 from piqa_cli.errors import InputError
 from piqa_cli.failures import refuse
 from piqa_cli.pairs.rows import ACCEPTED, REQUIRED, Row, csv_rows, json_rows, not_a_manifest, read_lines, row_error
+from piqa_cli.remote import MAX_LIST_BYTES, folder_of, is_remote, join, needs_network, read, refuse_offline
 from piqa_cli.schema import Failure, Pair
 
 
-def read_manifest(path: str, root: str | None = None) -> Iterator[Pair | Failure]:
+def read_manifest(path: str, root: str | None = None, *, offline: bool = False) -> Iterator[Pair | Failure]:
     """The rows of a manifest file.
 
     `.jsonl`, `.ndjson` and `.csv` say what they are; other names are told by their first character. The header of
@@ -29,45 +31,54 @@ def read_manifest(path: str, root: str | None = None) -> Iterator[Pair | Failure
 
     Args:
         path: the manifest.
-        root: the folder that relative paths refer to; the manifest's own by default.
+        root: the folder that relative paths refer to; the manifest's own by default. Either may be a URL.
+        offline: URLs that need the network are refused: the manifest's own, and as failures those of pairs.
 
     Raises:
         InputError: the file cannot be read, or is no manifest (E_MANIFEST).
     """
-    return (item for _, item in read_manifest_rows(path, root))
+    return (item for _, item in read_manifest_rows(path, root, offline=offline))
 
 
-def read_manifest_rows(path: str, root: str | None = None) -> Iterator[tuple[Row, Pair | Failure]]:
+def read_manifest_rows(
+    path: str, root: str | None = None, *, offline: bool = False
+) -> Iterator[tuple[Row, Pair | Failure]]:
     """As `read_manifest`, each pair with the row that it was made from: its cells as written, and further columns.
 
     Raises:
         InputError: as `read_manifest`.
     """
+    if offline and needs_network(path):
+        raise refuse_offline(path)
+    away = is_remote(path)
     try:
-        stream = open(path, "rb")  # noqa: SIM115 closed below, and the error belongs to the path
+        stream: BinaryIO = BytesIO(read(path, MAX_LIST_BYTES)) if away else open(path, "rb")  # noqa: SIM115 closed below
     except OSError as error:
         raise _unreadable(path, error) from error
     with stream:
         try:
-            yield from _read(stream, path, os.path.dirname(path) if root is None else root, _suffix(path))
+            if root is None:
+                root = folder_of(path) if away else os.path.dirname(path)
+            yield from _read(stream, path, root, _suffix(path), offline)
         except OSError as error:
             raise _unreadable(path, error) from error
 
 
-def read_stream(stream: BinaryIO, root: str | None = None) -> Iterator[Pair | Failure]:
+def read_stream(stream: BinaryIO, root: str | None = None, *, offline: bool = False) -> Iterator[Pair | Failure]:
     """The rows of a JSON-lines stream, each as soon as its line is there.
 
     Args:
         stream: standard input.
         root: the folder that relative paths refer to; the current one by default.
+        offline: as in `read_manifest`.
 
     Raises:
         InputError: the stream is not UTF-8 text (E_MANIFEST).
     """
-    return (item for _, item in _read(stream, "standard input", root or "", ".jsonl"))
+    return (item for _, item in _read(stream, "standard input", root or "", ".jsonl", offline))
 
 
-def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[tuple[Row, Pair | Failure]]:
+def _read(stream: BinaryIO, name: str, root: str, suffix: str, offline: bool) -> Iterator[tuple[Row, Pair | Failure]]:
     lines = read_lines(stream, not_a_manifest(name))
     if suffix not in {".csv", ".jsonl", ".ndjson"}:
         first = next((line for line in lines if line.text is None or line.text.strip()), None)
@@ -75,7 +86,7 @@ def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[tuple
             return
         lines = chain([first], lines)
         suffix = ".jsonl" if (first.text or "").lstrip().startswith("{") else ".csv"
-    check = _Checker(name, root)
+    check = _Checker(name, root, offline)
     for row in csv_rows(lines, name) if suffix == ".csv" else json_rows(lines, name):
         yield row, check.pair(row)
 
@@ -124,6 +135,7 @@ class _Checker:
 
     name: str
     root: str
+    offline: bool = False
     ids: DigestSet = field(default_factory=DigestSet)
     pairs: DigestSet = field(default_factory=DigestSet)
 
@@ -138,6 +150,9 @@ class _Checker:
                 mask=None if row.mask is None else self._path(row.mask),
                 prompt=row.prompt,
             )
+            for path in (pair.source, pair.edited, pair.mask or ""):
+                if self.offline and needs_network(path):
+                    raise refuse_offline(path)
             new = self.pairs.add("\0".join((pair.source, pair.edited, pair.mask or "", pair.prompt or "")))
             if row.id is None and not new:  # with an id of its own a repetition is meant, and can be told apart
                 found = "the same source, edited, mask and prompt again"
@@ -172,6 +187,8 @@ class _Checker:
                 )
 
     def _path(self, cell: str) -> str:
+        if is_remote(cell) or is_remote(self.root):
+            return join(self.root, cell)
         path = os.path.join(self.root, cell)
         return "./-" if path == "-" else path  # a file of that name; "-" alone would be standard input
 

@@ -19,6 +19,7 @@ from piqa_cli.align import rescaled, warp
 from piqa_cli.errors import InputError
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedImage, LoadedPair, load_image, resize_to_side
 from piqa_cli.regions import decode_mask, sample_mask
+from piqa_cli.remote import is_remote
 from piqa_cli.schema import Assessment, Failure, ImageInfo, Outcome, Region
 
 _UNCOVERED = 128  # grey where the source shows nothing of the edited frame
@@ -117,7 +118,9 @@ class _Reader:
             self.missing.append(f"{role}: {'came from standard input' if path else 'no path is known'}")
             return None
         try:
-            image = load_image(os.path.join(self._root, path) if self._root else path, self._policy)
+            image = load_image(
+                os.path.join(self._root, path) if self._root and not is_remote(path) else path, self._policy
+            )
         except InputError as error:
             self.missing.append(f"{role}: {error.message}")
             return None

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from operator import itemgetter
 from typing import BinaryIO, get_args
 
 from piqa_cli.resume.key import KEY_LENGTH
@@ -61,7 +62,11 @@ class FinishedRows:
 
     def line_of(self, identifier: str) -> int | None:
         """The line of a pair's record, counted from 0; None if there is none."""
-        return self._lines.get(_digest(identifier))
+        return self._lines.get(digest(identifier))
+
+    def lines(self) -> Iterator[tuple[bytes, int]]:
+        """The `digest` of every id and the line of its record, in the order of the lines."""
+        return iter(sorted(self._lines.items(), key=itemgetter(1)))
 
     def key_of(self, line: int) -> str | None:
         """The key of a line's record; None if it has none."""
@@ -94,10 +99,10 @@ class FinishedRows:
             self._keys += _NO_KEY
             return
         identifier, key, state = _read(line)
-        before = self._lines.get(_digest(identifier))
+        before = self._lines.get(digest(identifier))
         if before is not None:
             self._states[before] = _SUPERSEDED
-        self._lines[_digest(identifier)] = len(self)
+        self._lines[digest(identifier)] = len(self)
         self._states.append(state)
         self._keys += bytes.fromhex(key) if key else _NO_KEY
 
@@ -116,5 +121,6 @@ def _read(line: bytes) -> tuple[str, str | None, int]:
     return record.id, record.key, _FAILED if isinstance(record, Failure) else _OK
 
 
-def _digest(identifier: str) -> bytes:
+def digest(identifier: str) -> bytes:
+    """What the index knows an id by."""
     return blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=16).digest()

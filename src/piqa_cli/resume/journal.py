@@ -46,6 +46,7 @@ class Journal:
         self._starts = array("Q", [0]) if before is None else before.starts
         self._met = bytearray(len(before or ()))  # lines of pairs that this input has
         self._order = array("Q")  # lines in the input's order
+        self._early: dict[str, int] = {}  # id -> line of records whose turn in that order has not come
         self._at = 0  # where the reading of earlier records stands
         try:
             self._file = open(path, "wb" if before is None else "r+b", buffering=0)  # noqa: SIM115 - closed by close()
@@ -76,17 +77,17 @@ class Journal:
         Raises:
             OutputError: it cannot be written; the records before it are intact.
         """
-        line = None if self._before is None else self._before.line_of(outcome.id)
-        if line is not None:
-            self._met[line] = True
-            if outcome.status == "error" and self._bytes_of(line) == to_json(outcome).encode() + b"\n":
-                self._order.append(line)
-                return
-        self._writer.write(outcome)
-        self._order.append(len(self._starts) - 1)
-        self._starts.append(self._file.tell())
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            self._sync()
+        line = self._early.pop(outcome.id, None)
+        self._order.append(self._append(outcome) if line is None else line)
+
+    def write_early(self, outcome: Outcome) -> int:
+        """Append a record whose turn has not come: `write` takes it when it has. Gives its line, for `read_line`.
+
+        Raises:
+            OutputError: as `write`.
+        """
+        self._early[outcome.id] = line = self._append(outcome)
+        return line
 
     def keep(self, known: Known) -> None:
         """Take over the record of a pair. If its files have other paths now, a copy with these is appended.
@@ -104,7 +105,11 @@ class Journal:
 
     def read(self, known: Known) -> Outcome:
         """The record of a pair."""
-        return parse_record(self._bytes_of(known.line))
+        return self.read_line(known.line)
+
+    def read_line(self, line: int) -> Outcome:
+        """The record in a line."""
+        return parse_record(self._bytes_of(line))
 
     def settle(self) -> int:
         """Brings the file into the order of the input, which has come to its end, and closes it.
@@ -146,6 +151,18 @@ class Journal:
         finally:
             self._reading.close()
             self._file.close()
+
+    def _append(self, outcome: Outcome) -> int:
+        line = None if self._before is None else self._before.line_of(outcome.id)
+        if line is not None:
+            self._met[line] = True
+            if outcome.status == "error" and self._bytes_of(line) == to_json(outcome).encode() + b"\n":
+                return line
+        self._writer.write(outcome)
+        self._starts.append(self._file.tell())
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            self._sync()
+        return len(self._starts) - 2
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())

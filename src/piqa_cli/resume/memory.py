@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from piqa_cli.resume.finished import FinishedRows
 from piqa_cli.resume.hashes import FileHashes
 from piqa_cli.resume.key import Recipe, key
 from piqa_cli.schema import Pair
@@ -19,6 +19,22 @@ class Known:
     failed: bool
 
 
+class Finished(Protocol):
+    """The records there are, as `FinishedRows` knows them."""
+
+    def line_of(self, identifier: str) -> int | None:
+        """The line of a pair's record; None if there is none."""
+        ...
+
+    def key_of(self, line: int) -> str | None:
+        """The key of a line's record; None if it has none."""
+        ...
+
+    def failed(self, line: int) -> bool:
+        """Whether the record is of a pair that failed."""
+        ...
+
+
 class Memory:
     """Keys of pairs and where their records are; asked from several threads, changed by none.
 
@@ -30,7 +46,7 @@ class Memory:
     """
 
     def __init__(
-        self, recipe: Recipe, hashes: FileHashes, finished: FinishedRows | None = None, *, retry_failed: bool = True
+        self, recipe: Recipe, hashes: FileHashes, finished: Finished | None = None, *, retry_failed: bool = True
     ) -> None:
         self._recipe = recipe.digest()
         self._hashes = hashes
