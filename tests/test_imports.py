@@ -31,6 +31,8 @@ ORDER = (
     "images.loading",
     "images",
     "pairs.rows",
+    "pairs.requests",
+    "pairs.confinement",
     "pairs.folders",
     "pairs.folder_pairs",
     "pairs.manifest",

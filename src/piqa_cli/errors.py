@@ -52,7 +52,8 @@ class InputError(PiqaError):
     """An image, mask, manifest or label file is missing, unreadable or incompatible.
 
     Codes: E_NOT_FOUND, E_NOT_A_FILE, E_PERMISSION, E_EMPTY_FILE, E_NOT_AN_IMAGE, E_DECODE, E_TOO_LARGE,
-    E_TOO_SMALL, E_PLUGIN, E_MASK_SIZE, E_MANIFEST, E_LABELS, E_UNPAIRED, E_DUPLICATE, E_RESULTS.
+    E_TOO_SMALL, E_PLUGIN, E_MASK_SIZE, E_MANIFEST, E_LABELS, E_UNPAIRED, E_DUPLICATE, E_RESULTS, E_OUTSIDE,
+    E_REQUEST_JSON, E_REQUEST_FIELD, E_REQUEST_LENGTH.
     """
 
     exit_status = 3

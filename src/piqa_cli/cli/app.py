@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from piqa_cli.cli import assess, batch, dataset, doctor, evaluate, models, options, schema, synth, train
+from piqa_cli.cli import assess, batch, dataset, doctor, evaluate, models, options, schema, serve, synth, train
 from piqa_cli.cli import report as report_command
 from piqa_cli.cli.run import Run, report, terminate_like_interrupt
 from piqa_cli.cli.streams import CLOSED_PIPE_STATUS, abandon_stdout, prepare
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.callback()(options.root_callback)
 app.command("assess")(assess.assess)
 app.command("batch")(batch.batch)
+app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report_command.report)
 app.add_typer(models.app, name="models")

@@ -13,7 +13,7 @@ import typer
 from piqa_cli.cli.assess import image_policy, load_assessor
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
-from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
+from piqa_cli.cli.inputs import ROOT, check_root, failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
@@ -65,6 +65,7 @@ def batch(
         str | None,
         option(INPUT_PANEL, "--image-dir", metavar="DIR", help_="Where the images of a label file or manifest are."),
     ] = None,
+    root: Annotated[str | None, ROOT] = None,
     limit: Annotated[
         int | None, option(INPUT_PANEL, "--limit", metavar="N", help_="Only the first N pairs.", least=1)
     ] = None,
@@ -110,6 +111,7 @@ def batch(
     check_target("--summary", summary, (input_, manifest, output))
     check_report("--report", report, (input_, manifest, output, summary))
     check_scales(run.settings.fail_under)
+    check_root(root)
     target.check()
 
     from piqa_cli.pairs import PairQuery, find_pairs
@@ -125,6 +127,7 @@ def batch(
         on_unpaired=run.settings.on_unpaired,
         limit=limit,
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
+        root=root,
     )
     query.check()
     if not target.goes_on:  # what it goes on from are results, as reading them will show, and no picture

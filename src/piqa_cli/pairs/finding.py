@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, islice
 from typing import BinaryIO
 
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.pairs.confinement import confine
 from piqa_cli.pairs.epaiqa import read_labels
 from piqa_cli.pairs.folder_pairs import FolderRows, OnUnpaired, mask_folder, read_folders, read_named
 from piqa_cli.pairs.folders import IMAGE_SUFFIXES, MatchBy
@@ -60,6 +61,7 @@ class PairQuery:
         on_unpaired: what to do about files without a partner in folders: refuse them all, give failures, pass over.
         limit: at most so many rows.
         stdin: what "-" reads.
+        root: the folder that no pair may lead out of; None: anywhere.
     """
 
     input: str | None = None
@@ -73,6 +75,7 @@ class PairQuery:
     on_unpaired: OnUnpaired = "warn"
     limit: int | None = None
     stdin: BinaryIO | None = None
+    root: str | None = None
 
     def check(self) -> None:
         """Whether the parts fit together; nothing on disk is looked at.
@@ -150,6 +153,8 @@ def find_pairs(query: PairQuery) -> FoundPairs:
     query.check()
     kind = _kind(query)
     found = _READERS[kind](query)
+    if query.root is not None:
+        found = replace(found, rows=confine(found.rows, query.root))
     if query.limit is None:
         return found
     total = None if found.total is None else min(found.total, query.limit)
