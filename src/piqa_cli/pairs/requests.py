@@ -19,7 +19,7 @@ from piqa_cli.pairs.rows import MAX_LINE_BYTES, Line, read_lines
 from piqa_cli.schema import Failure, Pair
 
 EXPECTED = "one JSON object a line with id, source and edited, and optionally prompt, mask, explain, frame, invert_mask"
-_REQUIRED, _OPTIONAL = ("source", "edited"), ("mask", "prompt")
+_PATHS = ("source", "edited", "mask")
 
 
 class Request(Pair):
@@ -55,12 +55,12 @@ def _request(line: Line, folder: str) -> Request | Failure:
         return refuse(_named(fields, line), error)
     except ValidationError as error:
         return refuse(_named(fields, line), _wrong_field(line, error))
-    paths = {name: _path(getattr(request, name), folder) for name in (*_REQUIRED, "mask")}
+    paths = {name: _path(getattr(request, name), folder) for name in _PATHS}
     return request.model_copy(update=paths)
 
 
 def _fields(line: Line) -> dict[str, Any]:
-    """The fields of a line, a whole number as id as text, and blank ones as they count: not given.
+    """The fields of a line, a whole number as id as text, those of blank text left out.
 
     Raises:
         InputError: E_REQUEST_LENGTH or E_REQUEST_JSON; E_REQUEST_FIELD for one that is given twice.
@@ -78,8 +78,8 @@ def _fields(line: Line) -> dict[str, Any]:
         raise _error(line, "E_REQUEST_JSON", f"a JSON {type(fields).__name__}", "one JSON object a line")
     if type(fields.get("id")) is int:
         fields["id"] = str(fields["id"])
-    blank = {name for name, value in fields.items() if isinstance(value, str) and not value.strip()}
-    return {name: None if name in blank and name in _OPTIONAL else value for name, value in fields.items()}
+    texts = {name for name, value in fields.items() if isinstance(value, str) and name in Pair.model_fields}
+    return {name: value for name, value in fields.items() if name not in texts or value.strip()}
 
 
 class _TwiceError(ValueError):
