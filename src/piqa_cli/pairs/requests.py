@@ -63,7 +63,7 @@ def _fields(line: Line) -> dict[str, Any]:
     """The fields of a line, a whole number as id as text, those of blank text left out.
 
     Raises:
-        InputError: E_REQUEST_LENGTH or E_REQUEST_JSON; E_REQUEST_FIELD for one that is given twice.
+        InputError: E_REQUEST_LENGTH or E_REQUEST_JSON; E_REQUEST_FIELD for one that is unknown or given twice.
     """
     if line.text is None:
         found = f"a line longer than {MAX_LINE_BYTES} bytes"
@@ -76,6 +76,8 @@ def _fields(line: Line) -> dict[str, Any]:
         raise _error(line, "E_REQUEST_JSON", f"not JSON: {error}", "one JSON object a line") from error
     if not isinstance(fields, dict):
         raise _error(line, "E_REQUEST_JSON", f"a JSON {type(fields).__name__}", "one JSON object a line")
+    for name in fields.keys() - Request.model_fields.keys():
+        raise _error(line, "E_REQUEST_FIELD", f"an unknown field {name[:80]!r}", "leave it out, or correct its name")
     if type(fields.get("id")) is int:
         fields["id"] = str(fields["id"])
     texts = {name for name, value in fields.items() if isinstance(value, str) and name in Pair.model_fields}
@@ -112,8 +114,6 @@ def _wrong_field(line: Line, error: ValidationError) -> InputError:
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return _error(line, "E_REQUEST_FIELD", f"no {name}", f"give {name}")
-    if first["type"] == "extra_forbidden":
-        return _error(line, "E_REQUEST_FIELD", f"an unknown field {name[:80]!r}", "leave it out, or correct its name")
     reason = first["msg"].removeprefix("Value error, ")
     return _error(line, "E_REQUEST_FIELD", f"{name}: {reason}", f"correct {name}")
 
