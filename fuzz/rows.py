@@ -59,15 +59,21 @@ def label_seeds() -> Sequence[bytes]:
     """Label files in EPAIQA-15K's format."""
     row = {"source_img_name": "a.jpg", "edited_img_name": "a_1.png", "prompt": '"Remove it"', "overall_score": 3.5}
     more = {"prompt_completion": 2, "harmony_score": 4.25, "local_naturalness": 1}
-    return (json.dumps([row | more, row | {"edited_img_name": "a_2.png"}]).encode(), b"[]", b"[1, {}]")
+    return (
+        json.dumps([row | more, row | {"edited_img_name": "a_2.png"}]).encode(),
+        json.dumps([row]).encode("utf-8-sig"),
+        b"[1, {}]",
+    )
 
 
 def annotation_seeds() -> Sequence[bytes]:
     """Annotation files."""
     return (
+        b'{"edited_img_name": "3.png", "deviations": {"overall": 0}, "fault": null}\n',
         (
             b'{"edited_img_name": "1.png", "width": 640, "height": 480, "boxes": [[40, 60, 240, 220]],'
-            b' "mask": "m/1.png", "fault": "seam", "explanation": "It shows.", "origin": "template", "deviations": {"harmony": 0.7}}\n'
+            b' "mask": "m/1.png", "fault": "seam", "explanation": "It shows.", "origin": "template",'
+            b' "deviations": {"harmony": 0.7}}\n'
             b'{"edited_img_name": "2.png", "mask": {"size": [4, 4], "counts": "0`0"}, "boxes": []}\n'
         ),
     )
