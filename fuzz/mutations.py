@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, 1, -1, 0.5, -1e-300, 1e308, 2**31, 2**63, 10**20, float("nan"), float("inf")),
+    *("", "x", "\ud800", "=1+1", "\x1b[2J", "-", "..", "ok", "error"),
+    *([], {}, [0, 0, 1, 1], [[]], {"size": [1, 1], "counts": "1"}),
+)
 _MOST_EDITS = 6
 _MOST_BYTES = 1 << 16
 
@@ -80,6 +87,30 @@ def _splice(data: bytearray, draw: random.Random, _: Sequence[bytes], seeds: Seq
     data[at:] = other[draw.randrange(len(other) + 1) :]
 
 
+def _value(data: bytearray, draw: random.Random, *_: Sequence[bytes]) -> None:
+    """One value of a line of JSON in the place of another: what is wrong then is the meaning, not the writing."""
+    lines = bytes(data).split(b"\n")
+    at = draw.randrange(len(lines))
+    try:
+        value = json.loads(lines[at])
+        places = list(_places(value))
+        if places:
+            holder, key = draw.choice(places)
+            holder[key] = draw.choice((*_VALUES, draw.choice(places)[0]))
+            lines[at] = json.dumps(value).encode()
+    except (ValueError, RecursionError):
+        return
+    data[:] = b"\n".join(lines)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place within a value, as what holds it and its key there."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield value, key
+            yield from _places(inner)
+
+
 _EDITS: tuple[Callable[[bytearray, random.Random, Sequence[bytes], Sequence[bytes]], None], ...] = (
     _flip,
     _set,
@@ -91,4 +122,6 @@ _EDITS: tuple[Callable[[bytearray, random.Random, Sequence[bytes], Sequence[byte
     _overwrite,
     _noise,
     _splice,
+    _value,
+    _value,  # twice: without it most cases are no JSON any more
 )

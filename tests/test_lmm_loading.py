@@ -130,6 +130,11 @@ def spoil_index(name: object) -> Callable[[Path], None]:
     return spoil
 
 
+def spoil_backwards(folder: Path) -> None:
+    header = b'{"x": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}'
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
 def spoil_deep(folder: Path) -> None:
     (folder / "config.json").write_text("[" * 100_000)
 
@@ -160,6 +165,7 @@ def spoil_adapter(folder: Path) -> None:
         (spoil_shard_missing, "E_MODEL_MISSING", "1 of the 1 files"),
         (spoil_pointer, "E_MODEL", "git-lfs"),
         (spoil_deep, "E_MODEL", "config.json"),
+        (spoil_backwards, "E_MODEL", "lies at 8 to 0"),
         (spoil_index("../elsewhere.safetensors"), "E_MODEL", "no file of the model"),
         (spoil_index("pytorch_model.bin"), "E_MODEL", "no file of the model"),
         (spoil_index(["x"]), "E_MODEL", "no file of the model"),

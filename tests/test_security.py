@@ -20,6 +20,7 @@ from piqa_cli.errors import InputError, ModelError
 from piqa_cli.models import open_assessor
 from piqa_cli.report.content import row
 from piqa_cli.report.pictures import draw_preview
+from piqa_cli.schema import ErrorInfo
 from piqa_cli.writers import open_writer
 from records import HOSTILE, ORDINARY, UNREADABLE
 
@@ -45,9 +46,7 @@ NASTY_FAILURE = UNREADABLE.model_copy(
     update={
         "id": NASTY,
         "pair": UNREADABLE.pair.model_copy(update=dict.fromkeys(("id", "source", "edited", "mask", "prompt"), NASTY)),
-        "error": UNREADABLE.error.model_copy(
-            update=dict.fromkeys(("message", "file", "expected", "found", "hint"), NASTY)
-        ),
+        "error": ErrorInfo(**dict.fromkeys(ErrorInfo.model_fields, NASTY)),
     }
 )
 NASTY_RECORD = ORDINARY.model_copy(
@@ -81,7 +80,7 @@ def test_nothing_that_a_terminal_obeys_comes_out_of_any_door(
     for form in ("table", "json", "jsonl"):
         for single in (True, False):
             stream = io.StringIO()
-            with open_writer(form, stream, single=single, width=100) as writer:  # type: ignore[arg-type]
+            with open_writer(form, stream, single=single, width=100) as writer:
                 writer.write(outcome)
             assert obeyed(stream.getvalue()) == []
             assert form == "table" or stream.getvalue().isascii()

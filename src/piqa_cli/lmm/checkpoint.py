@@ -173,8 +173,11 @@ def read_header(file: Path) -> list[Tensor]:
 
 
 def _tensor(file: Path, name: str, entry: dict[str, Any], base: int) -> Tensor:
-    start, end = entry["data_offsets"]
-    return Tensor(name, str(entry["dtype"]), tuple(map(int, entry["shape"])), file, base + int(start), base + int(end))
+    start, end = map(int, entry["data_offsets"])
+    shape = tuple(map(int, entry["shape"]))
+    if not 0 <= start <= end or min(shape, default=0) < 0:
+        raise ValueError(f"the tensor '{name[:80]}' has shape {shape} and lies at {start} to {end}")
+    return Tensor(name, str(entry["dtype"]), shape, file, base + start, base + end)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
