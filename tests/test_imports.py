@@ -272,6 +272,7 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
         (("evaluate", "--help"), 0),
         (("evaluate",), 2),
         (("dataset", "split", "--help"), 0),
+        (("serve",), 2),
         (("report", "--help"), 0),
         (("report", "a.jsonl", "-o", "a.txt"), 2),
         (("models", "download", "--help"), 0),
