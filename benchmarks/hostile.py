@@ -1,6 +1,6 @@
 """How the readers stand up to hostile input: crashes, hangs, wrong answers and too much memory, which should all be 0.
 
-    python -m benchmarks.hostile [--cases 10000] [--seed 0] [--batch]
+    python -m benchmarks.hostile [--cases 10000] [--seed 0] [--batch] [--json FILE]
 
 First a folder of hostile image files, each read in a process of its own limits; with `--batch` the whole folder also
 as one manifest through `piqa batch`. Then cases made of what each reader accepts, with things wrong with them. The same
@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.common import PIQA
+from benchmarks.common import PIQA, Row, Table, publish
 from fuzz.checks import WrongAnswerError, same
 from fuzz.files import HostileFile, hostile_files
 from fuzz.mutations import mutants
-from fuzz.pictures import checksums_hold, compare
+from fuzz.pictures import checksums_hold, compare, variants
 from fuzz.targets import TARGETS, Target
 from fuzz.worker import FAULTS, Verdict, Worker
 from piqa_cli.errors import InputError
@@ -78,39 +78,46 @@ def judge_cases(target: Target, count: int, seed: int, worker: Worker) -> Iterat
         yield f"{number} ({case[:60]!r})", worker.run(target.name, case)
 
 
-def line(name: str, verdicts: Sequence[Verdict]) -> str:
+def row(name: str, verdicts: Sequence[Verdict]) -> Row:
     """A row of the table."""
     kinds = Counter(verdict.kind for verdict in verdicts)
     counts = [kinds[kind] for kind in ("accepted", "refused", *FAULTS)]
     slowest = max(verdict.seconds for verdict in verdicts)
     peak = max(verdict.peak for verdict in verdicts) >> 20
-    return f"| {' | '.join(map(str, (name, len(verdicts), *counts)))} | {slowest:.1f} | {peak} |"
+    return name, len(verdicts), *counts, round(slowest, 1), peak
 
 
 def gather(name: str, judged: Iterator[tuple[str, Verdict]]) -> list[Verdict]:
-    """All verdicts; faults are printed, and the row."""
+    """All verdicts; each fault is told at once."""
     verdicts = []
     for case, verdict in judged:
         verdicts.append(verdict)
         if verdict.kind in FAULTS:
-            print(f"{verdict.kind} in {name}, case {case!r}:\n{verdict.detail}", file=sys.stderr)
-    print(line(name, verdicts), flush=True)
+            print(f"{verdict.kind} in {name}, case {case!r}:\n{verdict.detail}", file=sys.stderr, flush=True)
     return verdicts
 
 
-def batch(folder: Path, names: Sequence[str]) -> int:
-    """All files as the edited images of one manifest through `piqa batch`; gives the number of faults."""
+def batch(folder: Path, names: Sequence[str]) -> Table:
+    """All files as the edited images of one manifest through `piqa batch`.
+
+    Raises:
+        SystemExit: it did not give every pair its record, or met a fault of its own.
+    """
     rows = [{"id": str(number), "source": names[0], "edited": name} for number, name in enumerate(names)]
     manifest = folder / "manifest.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    manifest.write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
     command = [PIQA, "batch", str(manifest), "--format", "jsonl", "--quiet"]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=3600, check=False)
     records = [json.loads(text) for text in done.stdout.splitlines()]
     failed = Counter(record["error"]["code"] for record in records if record["status"] == "error")
-    right = [record["id"] for record in records] == [row["id"] for row in rows] and done.returncode == 6
-    codes = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
-    print(f"\npiqa batch of {len(rows)} pairs: status {done.returncode}, {len(records)} records, {codes}")
-    return failed["E_INTERNAL"] + (not right)
+    if [record["id"] for record in records] != [one["id"] for one in rows] or done.returncode != 6:
+        sys.exit(
+            f"piqa batch ended with {done.returncode} after {len(records)} of {len(rows)} records: {done.stderr!r}"
+        )
+    if failed["E_INTERNAL"]:
+        sys.exit(f"piqa batch met {failed['E_INTERNAL']} faults of its own")
+    counts = [("assessed", len(records) - failed.total()), *sorted(failed.items())]
+    return Table("The files as one `piqa batch`", ("record", "pairs"), tuple(counts))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -119,24 +126,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=10_000, help="cases made of seeds, over all readers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", action="store_true", help="also the files through `piqa batch`")
+    parser.add_argument("--json", type=Path, help="also write the tables to this file as JSON")
     options = parser.parse_args(arguments)
     functions: dict[str, Callable[[bytes], bool]] = {target.name: target.run for target in TARGETS}
     parts = sum(target.share for target in TARGETS)
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    every: list[Verdict] = []
+    judged: dict[str, list[Verdict]] = {}
     with tempfile.TemporaryDirectory() as name, Worker(functions | {"files": read_file}) as worker:
         files = hostile_files()
-        every += gather("hostile files", judge_files(Path(name), files, worker))
+        judged["hostile files"] = gather("hostile files", judge_files(Path(name), files, worker))
         for target in TARGETS:
             count = -(-options.cases * target.share // parts)
-            every += gather(target.name, judge_cases(target, count, options.seed, worker))
-        print(line("all", every))
-        faults = sum(verdict.kind in FAULTS for verdict in every)
+            judged[target.name] = gather(target.name, judge_cases(target, count, options.seed, worker))
+        every = [verdict for verdicts in judged.values() for verdict in verdicts]
+        rows = [row(*item) for item in (*judged.items(), ("all", every))]
+        tables = [Table("Hostile input", COLUMNS, tuple(rows))]
         if options.batch:
-            (Path(name) / "good.png").write_bytes(next(file.make for file in files if "disguised-rgb.png" in file.name))  # type: ignore[arg-type]
-            faults += batch(Path(name), ["good.png", *(file.name for file in files)])
-    if faults:
+            save_good(Path(name) / "good.png")
+            tables.append(batch(Path(name), ["good.png", *(file.name for file in files)]))
+    publish(tables, options.json)
+    if any(verdict.kind in FAULTS for verdict in every):
         sys.exit(1)
+
+
+def save_good(path: Path) -> None:
+    """A picture with nothing wrong with it."""
+    path.write_bytes(variants()["rgb.png"])
 
 
 if __name__ == "__main__":

@@ -116,8 +116,8 @@ def test_the_benchmark_counts_and_fails_where_there_is_a_fault(
     monkeypatch.setattr(hostile, "TARGETS", TARGETS[1:3])
     hostile.main(["--cases", "20"])
     rows = capsys.readouterr().out.splitlines()
-    assert rows[2].startswith("| hostile files | 2 | 0 | 2 | 0 | 0 | 0 | 0 |")
-    assert rows[-1].startswith("| all | 22 | ")
+    assert any(line.startswith("| hostile files | 2 | 0 | 2 | 0 | 0 | 0 | 0 |") for line in rows)
+    assert any(line.startswith("| all | 22 | ") for line in rows)
     few[1] = HostileFile("b.png", "be read", b"x")
     with pytest.raises(SystemExit):
         hostile.main(["--cases", "2"])
