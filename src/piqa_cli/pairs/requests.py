@@ -50,6 +50,10 @@ def _request(line: Line, folder: str) -> Request | Failure:
     fields: dict[str, Any] = {}
     try:
         fields = _fields(line)
+        for name in fields:
+            if name not in Request.model_fields:
+                hint = "leave it out, or correct its name"
+                raise _error(line, "E_REQUEST_FIELD", f"an unknown field {name[:80]!r}", hint)
         request = Request.model_validate(fields)
     except InputError as error:
         return refuse(_named(fields, line), error)
@@ -63,7 +67,7 @@ def _fields(line: Line) -> dict[str, Any]:
     """The fields of a line, a whole number as id as text, those of blank text left out.
 
     Raises:
-        InputError: E_REQUEST_LENGTH or E_REQUEST_JSON; E_REQUEST_FIELD for one that is unknown or given twice.
+        InputError: E_REQUEST_LENGTH or E_REQUEST_JSON; E_REQUEST_FIELD for one that is given twice.
     """
     if line.text is None:
         found = f"a line longer than {MAX_LINE_BYTES} bytes"
@@ -76,8 +80,6 @@ def _fields(line: Line) -> dict[str, Any]:
         raise _error(line, "E_REQUEST_JSON", f"not JSON: {error}", "one JSON object a line") from error
     if not isinstance(fields, dict):
         raise _error(line, "E_REQUEST_JSON", f"a JSON {type(fields).__name__}", "one JSON object a line")
-    for name in fields.keys() - Request.model_fields.keys():
-        raise _error(line, "E_REQUEST_FIELD", f"an unknown field {name[:80]!r}", "leave it out, or correct its name")
     if type(fields.get("id")) is int:
         fields["id"] = str(fields["id"])
     texts = {name for name, value in fields.items() if isinstance(value, str) and name in Pair.model_fields}
