@@ -68,6 +68,38 @@ def test_what_is_no_image_is_called_by_its_name(tmp_path: Path, name: str, found
     assert refused(str(path)).found == found
 
 
+def test_a_png_is_refused_whose_pixels_are_not_what_its_checksum_says(tmp_path: Path) -> None:
+    data = bytearray(encode(photo(64, 64), ".png", compress_level=0))
+    data[data.index(b"IDAT") + 2000] ^= 1  # not compressed: it decodes to another picture
+    path = tmp_path / "bit.png"
+    path.write_bytes(data)
+    assert refused(str(path)).code == "E_DECODE"
+
+
+def test_a_palette_picture_without_its_palette_is_refused(tmp_path: Path) -> None:
+    data = encode(Image.fromarray(PICTURE).quantize(16), ".png")
+    start = data.index(b"PLTE") - 4
+    length = int.from_bytes(data[start : start + 4], "big")
+    path = tmp_path / "none.png"
+    path.write_bytes(data[:start] + data[start + 12 + length :])
+    assert refused(str(path)).code == "E_DECODE"
+
+
+@posix
+def test_a_file_that_is_longer_than_any_picture_of_the_allowed_size_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.png"
+    path.write_bytes(encode(PICTURE))
+    os.truncate(path, 2 << 30)  # takes no room
+    error = refused(str(path))
+    assert (error.code, error.found) == ("E_TOO_LARGE", "2,147,483,648 bytes")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read at its start")
+def test_a_file_that_opens_but_cannot_be_read_is_refused() -> None:
+    error = refused("/proc/self/mem")
+    assert (error.code, error.found) == ("E_DECODE", "Input/output error")
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".bmp", ".gif", ".ppm", ".jp2"])
 @pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
 def test_truncated_files_are_refused_in_every_format(tmp_path: Path, suffix: str, part: float) -> None:

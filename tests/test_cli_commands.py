@@ -30,7 +30,7 @@ def test_the_version_is_told_before_and_after_a_command(piqa: RunPiqa, arguments
 def test_help_is_data_and_lists_the_commands(piqa: RunPiqa) -> None:
     done = piqa("--help")
     assert (done.status, done.err) == (0, "")
-    for name in ("assess", "batch", "train", "synth", "schema", "models", "dataset"):
+    for name in ("assess", "batch", "serve", "train", "synth", "schema", "models", "dataset"):
         assert f" {name} " in done.out.decode()
 
 

@@ -102,7 +102,25 @@ def test_a_folder_that_was_removed_has_no_project(project: Path) -> None:
     assert resolve({}, {}).model == "compact"
 
 
-@pytest.mark.parametrize("text", ["seed = ", "seed = 'x'", "seed = true", "[batch]\nseed = 1", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed = ",
+        "seed = 'x'",
+        "seed = true",
+        "[batch]\nseed = 1",
+        "\xff",
+        "seed = " + "[" * 3000,
+        "seed = " + "9" * 5000,  # more digits than Python reads,
+        "seed = 0x" + "f" * 5000,  # or writes
+        "explain-below = 1" + "0" * 400,  # than a float holds
+        "workers = 0xffffffff",
+        "batch-size = 0xffffffff",
+        "model = '" + "x" * 20_000 + "'",
+        "a." * 100_000 + "a = 1",  # would take minutes
+    ],
+    ids=lambda text: text[:20],
+)
 def test_a_bad_file_is_named(project: Path, text: str) -> None:
     (project / "piqa.toml").write_text(text, "latin-1")
     with pytest.raises(UsageError, match=r"piqa\.toml"):

@@ -435,6 +435,7 @@ def test_a_manifest_with_ratings_off_their_scale_leaves_those_rows_out(tmp_path:
         ('"width": 9, "height": 9, "boxes": [[0, 0, 5, 10]]', "within 9 x 9"),
         ('"width": 9, "height": 9, "mask": {"size": [8, 9], "counts": "0P2"}', "those of the mask"),
         ('"mask": {"size": [8, 9], "counts": "0P2"}, "boxes": [[0, 0, 9, 9]]', "within 9 x 8"),
+        ('"mask": {"size": [-8, 9], "counts": "0P2"}', "whole pixels"),
         ('"origin": "a machine"', "written, template"),
     ],
 )

@@ -122,6 +122,23 @@ def spoil_shard_missing(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"x": "model-00001-of-00001.safetensors"}}')
 
 
+def spoil_index(name: object) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": name}}))
+
+    return spoil
+
+
+def spoil_backwards(folder: Path) -> None:
+    header = b'{"x": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}'
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+def spoil_deep(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+
+
 def spoil_pointer(folder: Path) -> None:
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\nsize 1\n")
 
@@ -147,6 +164,12 @@ def spoil_adapter(folder: Path) -> None:
         (spoil_no_weights, "E_MODEL_MISSING", "no weights"),
         (spoil_shard_missing, "E_MODEL_MISSING", "1 of the 1 files"),
         (spoil_pointer, "E_MODEL", "git-lfs"),
+        (spoil_deep, "E_MODEL", "config.json"),
+        (spoil_backwards, "E_MODEL", "lies at 8 to 0"),
+        (spoil_index("../elsewhere.safetensors"), "E_MODEL", "no file of the model"),
+        (spoil_index("pytorch_model.bin"), "E_MODEL", "no file of the model"),
+        (spoil_index(["x"]), "E_MODEL", "no file of the model"),
+        (spoil_index("x" * 5000 + ".safetensors"), "E_MODEL", "no file of the model"),
         (spoil_torn, "E_MODEL", "before its last tensor"),
         (spoil_adapter, "E_MODEL_MISSING", "--adapter"),
     ],

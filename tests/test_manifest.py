@@ -210,6 +210,13 @@ def test_an_overlong_line_is_one_failure(tmp_path: Path) -> None:
     assert short(rows) == [("line 2", "E_MANIFEST"), ("b", "a", "b", "", "")]
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without end")
+def test_a_file_without_end_is_refused_as_a_manifest() -> None:
+    with pytest.raises(InputError) as error:
+        list(read_manifest("/dev/zero"))
+    assert error.value.code == "E_MANIFEST"
+
+
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=12).filter(
     lambda text: text == text.strip() and text != "-" and not text.startswith("/")
 )

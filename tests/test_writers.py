@@ -278,7 +278,7 @@ def test_text_that_a_spreadsheet_would_run_is_neutralised_and_numbers_are_not() 
     assert cells(negative)["seconds"] == "-1.5"
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
 def test_every_formula_start_is_neutralised(start: str) -> None:
     failed = UNPAIRED.model_copy(update={"id": start + "1+1"})
     assert cells(failed)["id"] == f"'{start}1+1"
@@ -420,6 +420,22 @@ def test_a_terminal_gets_colour_and_a_file_does_not(monkeypatch: pytest.MonkeyPa
 
 
 # --- Reading back ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"status": "ok", "pair": ' + b'{"a":' * 100_000, b"9" * 5000])
+def test_a_line_that_python_cannot_read_is_refused_as_any_other(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(InputError) as caught:
+        list(read_results(str(path)))
+    assert caught.value.code == "E_RESULTS"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without end")
+def test_a_file_without_end_is_refused_as_results() -> None:
+    with pytest.raises(InputError) as caught:
+        list(read_results("/dev/zero"))
+    assert caught.value.code == "E_RESULTS"
 
 
 def test_a_torn_last_line_is_skipped_with_a_warning(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from piqa_cli.assessor import Assessor, Explanation, Grounding, Judgement
 from piqa_cli.errors import DeviceError, ModelError, PiqaError
 from piqa_cli.failures import refuse
 from piqa_cli.images import DEFAULT_POLICY, ImagePolicy, LoadedPair, load_pair
+from piqa_cli.pairs import Request
 from piqa_cli.prefetch import Prefetch
 from piqa_cli.remote import once
 from piqa_cli.resume import Known, Memory
@@ -110,6 +111,44 @@ def resume_pairs(
     return _flow(pairs, load, _Runner(assessor, batch_size, explain, largest_batch), workers)
 
 
+def answer_requests(
+    requests: Iterable[Request | Failure],
+    assessor: Assessor,
+    *,
+    policy: ImagePolicy = DEFAULT_POLICY,
+    workers: int = 2,
+    batch_size: int = 8,
+    explain: bool = True,
+) -> Iterator[Outcome]:
+    """As `assess_pairs`, but each request may ask for something else than the run does.
+
+    Args:
+        requests: see `assess_pairs`; no more than `workers + batch_size` of them are read before the first of them
+            has been answered and the answer has been taken.
+        assessor: see there, as all that is not told here.
+        policy: of requests that do not name a frame, or which way round their mask is.
+        workers: see there.
+        batch_size: see there.
+        explain: of requests that do not say.
+
+    Raises:
+        ModelError, DeviceError, ValueError: as `assess_pairs`.
+    """
+
+    def load(pair: Pair) -> LoadedPair | Failure:
+        request = pair if isinstance(pair, Request) else Request(**pair.model_dump())
+        asked = replace(
+            policy,
+            frame=policy.frame if request.frame is None else request.frame,
+            invert_mask=policy.invert_mask if request.invert_mask is None else request.invert_mask,
+        )
+        done = _load(request.pair(), None, asked, None)
+        wanted = explain if request.explain is None else request.explain
+        return done if isinstance(done, Failure) else replace(done, explain=wanted)
+
+    return _flow(requests, load, _Runner(assessor, batch_size, True), workers)
+
+
 def assess_pair(
     pair: Pair,
     assessor: Assessor,
@@ -191,9 +230,13 @@ def _assess_batch(batch: Sequence[LoadedPair], assessor: Assessor, explain: bool
     start = time.perf_counter()
     groundings = assessor.ground(batch)
     judgements = assessor.score(batch, groundings)
-    texts: Sequence[str | Explanation | None] = [None] * len(batch)
-    if explain:
-        texts = assessor.explain(batch, groundings, judgements)
+    texts: list[str | Explanation | None] = [None] * len(batch)
+    if wanted := [n for n, loaded in enumerate(batch) if explain and loaded.explain]:
+        told = assessor.explain(
+            [batch[n] for n in wanted], [groundings[n] for n in wanted], [judgements[n] for n in wanted]
+        )
+        for n, text in zip(wanted, told, strict=True):
+            texts[n] = text
     seconds = (time.perf_counter() - start) / len(batch)
     stages = zip(batch, groundings, judgements, texts, strict=True)
     return [assemble(loaded, assessor.info, g, j, text, seconds) for loaded, g, j, text in stages]

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from piqa_cli.cli import assess, batch, compare, dataset, doctor, evaluate, merge, models, options, schema, synth, train
+from piqa_cli.cli import (
+    assess,
+    batch,
+    compare,
+    dataset,
+    doctor,
+    evaluate,
+    merge,
+    models,
+    options,
+    schema,
+    serve,
+    synth,
+    train,
+)
 from piqa_cli.cli import report as report_command
 from piqa_cli.cli.run import Run, report, terminate_like_interrupt
 from piqa_cli.cli.streams import CLOSED_PIPE_STATUS, abandon_stdout, prepare
@@ -23,6 +37,7 @@ app = typer.Typer(
 app.callback()(options.root_callback)
 app.command("assess")(assess.assess)
 app.command("batch")(batch.batch)
+app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)

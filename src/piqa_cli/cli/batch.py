@@ -25,7 +25,7 @@ from piqa_cli.cli.engines import (
 from piqa_cli.cli.extras import JUNIT, OVERLAY_DIR, Extras, check_junit, check_overlay_dir, open_extras
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
-from piqa_cli.cli.inputs import failure_line, list_pairs, spare_inputs
+from piqa_cli.cli.inputs import ROOT, check_root, failure_line, list_pairs, spare_inputs
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import REPORT, check_report
@@ -82,6 +82,7 @@ def batch(
         str | None,
         option(INPUT_PANEL, "--image-dir", metavar="DIR", help_="Where the images of a label file or manifest are."),
     ] = None,
+    root: Annotated[str | None, ROOT] = None,
     limit: Annotated[
         int | None, option(INPUT_PANEL, "--limit", metavar="N", help_="Only the first N pairs.", least=1)
     ] = None,
@@ -142,6 +143,7 @@ def batch(
     check_junit(junit, (input_, manifest, output, summary, report))
     check_overlay_dir(overlay_dir)
     check_scales(run.settings.fail_under)
+    check_root(root)
     target.check()
     cluster = Cluster(engine, ray_address, ray_workers, gpus_per_worker)
     cluster.check()
@@ -161,6 +163,7 @@ def batch(
         shard=part,
         offline=run.settings.offline,
         stdin=open_stdin() if STDIN in {input_, manifest} else None,
+        root=root,
     )
     query.check()
     if not target.goes_on:  # what it goes on from are results, as reading them will show, and no picture

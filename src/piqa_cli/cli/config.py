@@ -29,6 +29,9 @@ QUANTIZATIONS = ("8bit", "4bit")
 GROUNDINGS = ("auto", "model", "compact", "mask")
 LEAST_PIXELS = 32 * 32
 """The smallest picture that can be judged; no limit below it makes sense."""
+_MOST_BYTES = 1 << 14  # of a file of settings: reading TOML takes time in the square of its length
+_MOST_WHOLE = (1 << 63) - 1
+_MOST_WORKERS, _MOST_BATCH = 1024, 65_536  # each is memory: a thread, or pictures held at a time
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -88,9 +91,9 @@ def _flag(value: Any) -> bool:
     raise ValueError
 
 
-def _whole(least: int) -> Callable[[Any], int]:
+def _whole(least: int, most: int = _MOST_WHOLE) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, str)) or int(value) < least:
+        if isinstance(value, bool) or not isinstance(value, (int, str)) or not least <= int(value) <= most:
             raise ValueError
         return int(value)
 
@@ -121,7 +124,7 @@ def _device(value: Any) -> str:
 
 
 def _batch_size(value: Any) -> int | None:
-    return None if value == "auto" else _whole(1)(value)
+    return None if value == "auto" else _whole(1, _MOST_BATCH)(value)
 
 
 def _allowance(value: Any) -> ErrorAllowance:
@@ -171,8 +174,8 @@ KEYS: dict[str, Key] = {
     "invert_mask": _BOOL,
     "match": Key(_one_of(*MATCHES), "one of " + ", ".join(MATCHES)),
     "on_unpaired": Key(_one_of(*ON_UNPAIRED), "one of " + ", ".join(ON_UNPAIRED)),
-    "workers": Key(_whole(1), "a whole number, 1 or more"),
-    "batch_size": Key(_batch_size, "auto, or a whole number, 1 or more"),
+    "workers": Key(_whole(1, _MOST_WORKERS), f"a whole number, 1 to {_MOST_WORKERS}"),
+    "batch_size": Key(_batch_size, f"auto, or a whole number, 1 to {_MOST_BATCH}"),
 }
 
 
@@ -210,8 +213,17 @@ def _parse(name: str, value: object, where: str) -> Any:
     except UsageError as error:  # of gates and allowances, which name their option themselves
         message = error.message if where.startswith("--") else f"{where}: {error.message}"
         raise UsageError(message, hint=error.hint) from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{where}: expected {key.expected}, found '{printable(str(value))}'") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"{where}: expected {key.expected}, found '{_shown(value)}'") from error
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, for a message."""
+    try:
+        text = str(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a very long number"
+    return printable(text[:80]) + ("..." if len(text) > 80 else "")
 
 
 def _project_file() -> Path | None:
@@ -240,11 +252,14 @@ def _read_file(file: Path, barred: Collection[str]) -> dict[str, Any]:
 
     try:
         with file.open("rb") as stream:
-            table = tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not valid TOML: {error}", file=str(file)) from error
+            text = stream.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise UsageError(f"{file}: longer than {_MOST_BYTES} bytes, so no file of settings", file=str(file))
+        table = tomllib.loads(text.decode("utf-8").replace("\r\n", "\n"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read: {error}", file=str(file)) from error
+    except (ValueError, RecursionError) as error:  # the former also for numbers of more digits than Python reads
+        raise UsageError(f"{file}: not valid TOML: {printable(str(error))}", file=str(file)) from error
     values = {}
     for written, value in table.items():
         name = written.replace("-", "_")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from piqa_cli.cli.options import INPUT_PANEL, option
 from piqa_cli.cli.run import INPUT, SOME_FAILED, Run
 from piqa_cli.cli.streams import emit, printable
 from piqa_cli.cli.summary import plural
@@ -14,6 +15,21 @@ from piqa_cli.errors import UsageError
 if TYPE_CHECKING:
     from piqa_cli.pairs import PairQuery
     from piqa_cli.schema import Failure
+
+
+ROOT: Any = option(
+    INPUT_PANEL, "--root", metavar="DIR", help_="Read no image that is not under DIR, wherever paths and links lead."
+)
+
+
+def check_root(root: str | None) -> None:
+    """Refuses `--root` before any work is done.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if root is not None and not os.path.isdir(root):
+        raise UsageError(f"--root: there is no folder '{printable(root)}'", file=root)
 
 
 def spare_inputs(query: PairQuery, output: str | None) -> None:

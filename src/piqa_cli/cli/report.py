@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from piqa_cli.cli.assess import image_policy
+from piqa_cli.cli.inputs import check_root
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, READING, RESULTS_PANEL, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import check_report, save_report
 from piqa_cli.cli.run import Run
 from piqa_cli.cli.streams import printable
-from piqa_cli.errors import InputError, UsageError
+from piqa_cli.errors import InputError
 
 _READING = {name: READING[name] for name in ("max_pixels", "frame")}
 _WORKERS = {"workers": EFFORT["workers"]}
@@ -49,8 +50,7 @@ def report(
 ) -> None:
     """Show records in a page for the browser: distributions, worst first, source against edited, reasons."""
     check_report("--output", output, (results,))
-    if root is not None and not os.path.isdir(root):
-        raise UsageError(f"--root: there is no folder '{printable(root)}'", file=root)
+    check_root(root)
 
     from piqa_cli.devices import cores
     from piqa_cli.report import ReportWriter

@@ -26,9 +26,9 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line to standard error; a closed standard error is nobody's problem."""
+    """Lines to standard error, with escapes for what a terminal obeys; a closed one is nobody's problem."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return

@@ -54,6 +54,8 @@ def read_model(folder: Path) -> CompactModel:
             )
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"{CONFIG} is not a JSON object")
         if config.get("model_type") != CompactConfig.model_type:
             raise ModelError(
                 "not a compact model",
@@ -64,7 +66,7 @@ def read_model(folder: Path) -> CompactModel:
         model = CompactModel(CompactConfig(**{k: v for k, v in config.items() if k != "model_type"}))
         tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
         missing, unexpected = model.load_state_dict(tensors, strict=False)
-    except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:  # RuntimeError: also too deep
         raise ModelError(f"cannot read the model: {error}", file=str(folder)) from error
     lacking = [name for name in missing if not name.endswith("num_batches_tracked")]
     if lacking or unexpected:

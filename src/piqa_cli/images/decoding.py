@@ -27,7 +27,7 @@ from PIL import WebPImagePlugin as _webp  # noqa: F401
 from PIL.TiffImagePlugin import TiffImageFile
 
 from piqa_cli.errors import InputError
-from piqa_cli.images.files import EXPECTED, open_file, read_head, read_stdin, shown, signature, undecodable
+from piqa_cli.images.files import EXPECTED, open_file, read_head, read_stdin, shown, signature, undecodable, unreadable
 from piqa_cli.images.murmurs import MURMURS
 
 # EPS, PDF, WMF and the like are left out on purpose: they run interpreters on untrusted files.
@@ -39,6 +39,7 @@ _PLUGINS = (
     ("JPEG XL", "JXL", "pillow_jxl", "pillow-jxl-plugin"),
     ("AVIF", "AVIF", "pillow_avif", "pillow-avif-plugin"),
 )
+_LEAST_LIMIT = 1 << 28  # bytes of a file, however few pixels are allowed: it may be an animation
 _ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,6 +60,7 @@ DECODER_ERRORS = (
     AttributeError,
     ArithmeticError,
     RuntimeError,
+    AssertionError,  # Pillow, of a palette that a PNG does not have
     EOFError,
     MemoryError,
     struct.error,
@@ -91,6 +93,8 @@ class ImageFile:
             InputError: E_DECODE, E_NOT_AN_IMAGE or E_TOO_LARGE.
         """
         with self.guard():
+            if self.format == "PNG":  # its checksums; Pillow passes over those of pixels while it decodes
+                _open(self.stream).verify()
             image = _open(self.stream)
             if self.frame:
                 image.seek(self.frame)
@@ -190,9 +194,13 @@ def open_image(path: str, *, max_pixels: int, frame: int = 0, stdin: BinaryIO | 
             or E_PLUGIN.
         UsageError: "-" without a stream.
     """
-    stream = read_stdin(stdin, 8 * max_pixels) if path == "-" else open_file(path)
+    most = 8 * max_pixels  # bytes: what the deepest samples take without any compression
+    stream = read_stdin(stdin, most) if path == "-" else open_file(path, max(most, _LEAST_LIMIT))
     with stream:
-        head = read_head(stream)
+        try:
+            head = read_head(stream)
+        except OSError as error:
+            raise unreadable(path, error) from error
         if not head:
             found, hint = "no bytes at all", "write or download the file again"
             if path == "-":

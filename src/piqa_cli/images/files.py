@@ -62,17 +62,20 @@ def shown(path: str) -> str:
     return "standard input" if path == "-" else repr(path)
 
 
-def open_file(path: str) -> BinaryIO:
+def open_file(path: str, limit: int) -> BinaryIO:
     """Opens a regular file, or what a URL names, for reading.
 
     Raises:
-        InputError: E_NOT_FOUND, E_NOT_A_FILE or E_PERMISSION; of a URL what `remote.read` raises.
+        InputError: E_NOT_FOUND, E_NOT_A_FILE, E_PERMISSION, or E_TOO_LARGE, more than `limit` bytes; of a URL what
+            `remote.read` raises.
     """
     if is_remote(path):
         return io.BytesIO(read(path))
     try:
-        mode = os.stat(path).st_mode
-        kind = next(((name, hint) for test, name, hint in _FILE_KINDS if test(mode)), None)
+        status = os.stat(path)
+        kind = next(((name, hint) for test, name, hint in _FILE_KINDS if test(status.st_mode)), None)
+        if kind is None and status.st_size > limit:
+            raise _too_long(shown(path), path, limit, f"{status.st_size:,} bytes", "name one image")
         if kind is None:
             return open(path, "rb")  # closed by open_image
     except PermissionError as error:
@@ -116,15 +119,19 @@ def read_stdin(stdin: BinaryIO | None, limit: int) -> BinaryIO:
     while chunk := stdin.read(_STDIN_CHUNK):
         data.write(chunk)
         if data.tell() > limit:
-            raise InputError(
-                "standard input holds more bytes than an image of the allowed size",
-                code="E_TOO_LARGE",
-                file="-",
-                expected=f"at most {limit:,} bytes",
-                found="more",
-                hint="send one image, or raise the limit with --max-pixels",
-            )
+            raise _too_long("standard input", "-", limit, "more", "send one image")
     return data
+
+
+def _too_long(name: str, path: str, limit: int, found: str, hint: str) -> InputError:
+    return InputError(
+        f"{name} holds more bytes than an image of the allowed size",
+        code="E_TOO_LARGE",
+        file=path,
+        expected=f"at most {limit:,} bytes",
+        found=found,
+        hint=f"{hint}, or raise the limit with --max-pixels",
+    )
 
 
 def signature(head: bytes) -> str | None:
@@ -142,6 +149,18 @@ def read_head(stream: BinaryIO) -> bytes:
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     return head
+
+
+def unreadable(path: str, error: OSError) -> InputError:
+    """What a file amounts to that can be opened, but not read: on a failing disk, or none that holds bytes."""
+    return InputError(
+        f"{shown(path)} cannot be read",
+        code="E_DECODE",
+        file=path,
+        expected=EXPECTED,
+        found=error.strerror or type(error).__name__,
+        hint="copy the file again, or check the disk it is on",
+    )
 
 
 def undecodable(path: str, name: str | None, stream: BinaryIO, error: BaseException) -> InputError:

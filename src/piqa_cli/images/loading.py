@@ -97,7 +97,7 @@ class LoadedPair:
 
     `mask` is boolean, height x width of `edited.pixels`, True where edited; None if no mask was given.
     `identical`: both pictures have one size and decode to the same pixels at that full size. `key` is what the record
-    is known by again, where somebody asks for that.
+    is known by again, where somebody asks for that. `explain`: a text is wanted, where the run makes texts.
     """
 
     pair: Pair
@@ -108,6 +108,7 @@ class LoadedPair:
     identical: bool
     warnings: tuple[str, ...]
     key: str | None = None
+    explain: bool = True
 
 
 def load_pair(pair: Pair, policy: ImagePolicy = DEFAULT_POLICY, *, stdin: BinaryIO | None = None) -> LoadedPair:

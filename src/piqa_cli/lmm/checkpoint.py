@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ SETTINGS_FILES: Final = (CONFIG, "preprocessor_config.json", "processor_config.j
                          "tokenizer_config.json", "chat_template.json", "chat_template.jinja")  # fmt: skip
 """The files beside the weights that decide what a model answers."""
 
-_PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+_PLAIN_NAME: Final = re.compile(r"[\w.-]{1,200}\.safetensors", re.ASCII)  # no folder, nor a way out of this one
 _SAMPLE: Final = 4096
 _MOST_HEADER: Final = 100_000_000  # the format's own limit
 
@@ -122,7 +124,16 @@ def _weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         refuse_pickles(str(folder), [path.name for path in folder.iterdir()])
     places = _read_json(folder / INDEX).get("weight_map")
-    names = sorted(set(places.values())) if isinstance(places, dict) else []
+    named = list(places.values()) if isinstance(places, dict) else []
+    if strange := [name for name in named if not isinstance(name, str) or _PLAIN_NAME.fullmatch(name) is None]:
+        raise ModelError(
+            f"the weight_map of {INDEX} names what is no file of the model",
+            file=str(folder),
+            expected="names of .safetensors files in the same folder",
+            found=repr(strange[0])[:80],
+            hint="do not use this checkpoint unless you know why",
+        )
+    names = sorted(set(named))
     lacking = [name for name in names if not (folder / name).is_file()]
     if lacking or not names:
         raise ModelError(
@@ -151,7 +162,7 @@ def read_header(file: Path) -> list[Tensor]:
         found = [_tensor(file, name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
         if max((tensor.end for tensor in found), default=0) > size + 8 + length:
             raise ValueError(f"it ends after {size + 8 + length:,} bytes, before its last tensor")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ModelError(
             f"cannot read the weights: {error}",
             file=str(file),
@@ -162,8 +173,11 @@ def read_header(file: Path) -> list[Tensor]:
 
 
 def _tensor(file: Path, name: str, entry: dict[str, Any], base: int) -> Tensor:
-    start, end = entry["data_offsets"]
-    return Tensor(name, str(entry["dtype"]), tuple(map(int, entry["shape"])), file, base + int(start), base + int(end))
+    start, end = map(int, entry["data_offsets"])
+    shape = tuple(map(int, entry["shape"]))
+    if not 0 <= start <= end or min(shape, default=0) < 0:
+        raise ValueError(f"the tensor '{name[:80]}' has shape {shape} and lies at {start} to {end}")
+    return Tensor(name, str(entry["dtype"]), shape, file, base + start, base + end)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -218,7 +232,7 @@ def sha256_of(file: Path) -> str:
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"cannot read {file.name}: {error}", file=str(file), expected="a JSON object") from error
     if not isinstance(found, dict):
         raise ModelError(f"cannot read {file.name}", file=str(file), expected="a JSON object")

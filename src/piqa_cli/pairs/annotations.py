@@ -177,7 +177,10 @@ def _box(value: object) -> Box:
 def _mask(row: dict[str, Any], folder: str) -> str | RunLengthMask | None:
     value = row.get("mask")
     if isinstance(value, dict):
-        return RunLengthMask.model_validate(value)
+        mask = RunLengthMask.model_validate(value)
+        if min(mask.size) < 1:
+            raise ValueError(f"mask: expected a size of whole pixels, found {list(mask.size)}")
+        return mask
     path = _text(row, "mask")
     if path is not None and "\0" in path:
         raise ValueError("mask: expected the path of an image")

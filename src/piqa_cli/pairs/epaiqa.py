@@ -27,6 +27,7 @@ RATING_FIELDS: dict[Dimension, str] = {
     Dimension.HARMONY: "harmony_score",
     Dimension.NATURALNESS: "local_naturalness",
 }
+_MOST_BYTES = 1 << 28  # of a label file, which is held whole: EPAIQA-15K's takes 5 MB
 Split = Literal["train", "test"]
 
 
@@ -131,8 +132,11 @@ def load_rows(path: str) -> list[object]:
     """
     expected = "a JSON list of objects with source_img_name and edited_img_name"
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            rows = json.load(file)
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
+        rows = json.loads(data.decode("utf-8-sig"))
     except OSError as error:
         code = "E_NOT_FOUND" if isinstance(error, FileNotFoundError) else "E_LABELS"
         found = (error.strerror or type(error).__name__).lower()

@@ -26,6 +26,7 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from piqa_cli.errors import InputError, UsageError
+from piqa_cli.pairs.confinement import confine
 from piqa_cli.pairs.epaiqa import read_labels
 from piqa_cli.pairs.folder_pairs import FolderRows, OnUnpaired, mask_folder, read_folders, read_named
 from piqa_cli.pairs.folders import IMAGE_SUFFIXES, MatchBy
@@ -80,6 +81,7 @@ class PairQuery:
         shard: only this part of the rows.
         offline: URLs that need the network are refused.
         stdin: what "-" reads.
+        root: the folder that no pair may lead out of; None: anywhere.
     """
 
     input: str | None = None
@@ -95,6 +97,7 @@ class PairQuery:
     shard: Shard | None = None
     offline: bool = False
     stdin: BinaryIO | None = None
+    root: str | None = None
 
     def check(self) -> None:
         """Whether the parts fit together; nothing on disk is looked at.
@@ -173,6 +176,8 @@ def find_pairs(query: PairQuery) -> FoundPairs:
     kind = _kind(query)
     found = _READERS[kind](query)
     rows, total = found.rows, found.total
+    if query.root is not None or query.offline:
+        rows = confine(rows, query.root, offline=query.offline)
     if query.limit is not None:
         rows, total = islice(rows, query.limit), None if total is None else min(total, query.limit)
     if query.shard is not None:
@@ -275,7 +280,7 @@ def _read_label_file(query: PairQuery) -> FoundPairs:
 def _read_standard_input(query: PairQuery) -> FoundPairs:
     if query.stdin is None:
         raise UsageError("there is no standard input to read", hint="give a file instead of -")
-    return FoundPairs(InputKind.STREAM, read_stream(query.stdin, query.image_dir, offline=query.offline))
+    return FoundPairs(InputKind.STREAM, read_stream(query.stdin, query.image_dir))
 
 
 def _begun(rows: Iterator[Pair | Failure], path: str, code: str) -> Iterator[Pair | Failure]:

@@ -32,7 +32,7 @@ def read_manifest(path: str, root: str | None = None, *, offline: bool = False) 
     Args:
         path: the manifest.
         root: the folder that relative paths refer to; the manifest's own by default. Either may be a URL.
-        offline: URLs that need the network are refused: the manifest's own, and as failures those of pairs.
+        offline: a manifest that needs the network is refused; its pairs are `confine`'s business.
 
     Raises:
         InputError: the file cannot be read, or is no manifest (E_MANIFEST).
@@ -59,26 +59,25 @@ def read_manifest_rows(
         try:
             if root is None:
                 root = folder_of(path) if away else os.path.dirname(path)
-            yield from _read(stream, path, root, _suffix(path), offline)
+            yield from _read(stream, path, root, _suffix(path))
         except OSError as error:
             raise _unreadable(path, error) from error
 
 
-def read_stream(stream: BinaryIO, root: str | None = None, *, offline: bool = False) -> Iterator[Pair | Failure]:
+def read_stream(stream: BinaryIO, root: str | None = None) -> Iterator[Pair | Failure]:
     """The rows of a JSON-lines stream, each as soon as its line is there.
 
     Args:
         stream: standard input.
         root: the folder that relative paths refer to; the current one by default.
-        offline: as in `read_manifest`.
 
     Raises:
         InputError: the stream is not UTF-8 text (E_MANIFEST).
     """
-    return (item for _, item in _read(stream, "standard input", root or "", ".jsonl", offline))
+    return (item for _, item in _read(stream, "standard input", root or "", ".jsonl"))
 
 
-def _read(stream: BinaryIO, name: str, root: str, suffix: str, offline: bool) -> Iterator[tuple[Row, Pair | Failure]]:
+def _read(stream: BinaryIO, name: str, root: str, suffix: str) -> Iterator[tuple[Row, Pair | Failure]]:
     lines = read_lines(stream, not_a_manifest(name))
     if suffix not in {".csv", ".jsonl", ".ndjson"}:
         first = next((line for line in lines if line.text is None or line.text.strip()), None)
@@ -86,7 +85,7 @@ def _read(stream: BinaryIO, name: str, root: str, suffix: str, offline: bool) ->
             return
         lines = chain([first], lines)
         suffix = ".jsonl" if (first.text or "").lstrip().startswith("{") else ".csv"
-    check = _Checker(name, root, offline)
+    check = _Checker(name, root)
     for row in csv_rows(lines, name) if suffix == ".csv" else json_rows(lines, name):
         yield row, check.pair(row)
 
@@ -135,7 +134,6 @@ class _Checker:
 
     name: str
     root: str
-    offline: bool = False
     ids: DigestSet = field(default_factory=DigestSet)
     pairs: DigestSet = field(default_factory=DigestSet)
 
@@ -150,9 +148,6 @@ class _Checker:
                 mask=None if row.mask is None else self._path(row.mask),
                 prompt=row.prompt,
             )
-            for path in (pair.source, pair.edited, pair.mask or ""):
-                if self.offline and needs_network(path):
-                    raise refuse_offline(path)
             new = self.pairs.add("\0".join((pair.source, pair.edited, pair.mask or "", pair.prompt or "")))
             if row.id is None and not new:  # with an id of its own a repetition is meant, and can be told apart
                 found = "the same source, edited, mask and prompt again"

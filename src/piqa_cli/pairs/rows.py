@@ -19,6 +19,7 @@ REQUIRED = ("source", "edited")
 MAX_LINE_BYTES = 1 << 20
 ACCEPTED = "CSV with a header, or one JSON object a line, with source and edited and optionally prompt, mask, id"
 _MAX_ROW_CHARACTERS = 1 << 22  # a quoted cell may span lines, but not the rest of a large file
+_MAX_PASSED_BYTES = 1 << 28  # of one line: /dev/zero has no second one
 _DELIMITERS = ",;\t"
 Refuse = Callable[[str, str], InputError]
 """Makes the error that a whole file is refused with, of what was found and a hint."""
@@ -60,25 +61,37 @@ class Cells:
     hint: str = ""
 
 
-def read_lines(stream: BinaryIO, refuse: Refuse) -> Iterator[Line]:
+def read_lines(stream: BinaryIO, refuse: Refuse | None = None) -> Iterator[Line]:
     """The lines of UTF-8 text, each as soon as it is there; bytes that are not UTF-8 survive as surrogates.
 
+    Args:
+        stream: open for reading.
+        refuse: makes the error that the whole text is refused with; None: whatever it is, it is lines.
+
     Raises:
-        InputError: the text is UTF-16.
+        InputError: the text is UTF-16, or has no ends of lines at all (a device that never ends).
     """
     number = 0
     while data := stream.readline(MAX_LINE_BYTES):
         number += 1
         if number == 1:
-            if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            if refuse is not None and data.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise refuse("UTF-16 text", "save it as UTF-8")
             data = data.removeprefix(b"\xef\xbb\xbf")
         if len(data) >= MAX_LINE_BYTES and not data.endswith(b"\n"):
-            while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
+            _pass_over(stream, refuse)
             yield Line(number, None)
         else:
             yield Line(number, data.decode("utf-8", "surrogateescape"))
+
+
+def _pass_over(stream: BinaryIO, refuse: Refuse | None) -> None:
+    """Reads to the end of a line that is too long."""
+    passed = 0
+    while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+        passed += len(rest)
+        if refuse is not None and passed > _MAX_PASSED_BYTES:
+            raise refuse(f"a line of more than {_MAX_PASSED_BYTES} bytes", "check the path: this is no text")
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import BinaryIO, get_args
 
 from piqa_cli.resume.key import KEY_LENGTH
 from piqa_cli.schema import Failure, SchemaVersion
-from piqa_cli.writers import cannot_read, not_a_record, parse_record
+from piqa_cli.writers import cannot_read, not_a_record, parse_record, record_lines
 
 # How a line begins that piqa wrote for an assessed pair. To parse all of it would take ten times as long, and it is as
 # piqa wrote it: rows are appended whole, and only the last one can be torn.
@@ -82,7 +82,7 @@ class FinishedRows:
         return self._states[line] != _SUPERSEDED
 
     def _index(self, file: BinaryIO, on_warning: Callable[[str], None]) -> None:
-        for line in file:
+        for line in record_lines(file, self.path):
             try:
                 self._add(line)
             except ValueError as error:

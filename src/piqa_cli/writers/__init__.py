@@ -15,6 +15,7 @@ from piqa_cli.writers.writing import (
     open_writer,
     parse_record,
     read_results,
+    record_lines,
     to_json,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "open_writer",
     "parse_record",
     "read_results",
+    "record_lines",
     "replacement",
     "to_json",
     "write_table",

@@ -10,7 +10,8 @@ from piqa_cli.schema import Assessment, Dimension, Failure, Outcome, Region, Sco
 
 Cell = str | float | int | bool | None
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Those of OWASP's page on CSV injection; the wide ones count where spreadsheets speak Japanese.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _QUOTED = frozenset(',"\r\n')
 
 

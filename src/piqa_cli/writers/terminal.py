@@ -113,7 +113,7 @@ def row(outcome: Outcome, console: Console) -> RenderableType:
     line = Text(no_wrap=True, overflow="crop" if _ascii(console) else "ellipsis")
     line.append(_fit(visible(outcome.id), name_width, "..." if _ascii(console) else "…") + " ")
     if isinstance(outcome, Failure):
-        line.append(f"{outcome.error.code} ", style="red")
+        line.append(f"{visible(outcome.error.code)} ", style="red")
         return Group(line.append(visible(outcome.error.message)))
     if _kind_width(console):
         line.append(_KINDS[outcome.edit.kind][1].ljust(_KIND))
@@ -156,7 +156,7 @@ def _blocks(assessment: Assessment, console: Console) -> Iterator[RenderableType
         yield _title("warnings")
         yield from (_item(Text(visible(warning), style="yellow")) for warning in assessment.warnings)
     yield Text()
-    model = f"{assessment.model.name} {assessment.model.version}, {assessment.seconds:.2f} s"
+    model = f"{visible(assessment.model.name)} {visible(assessment.model.version)}, {assessment.seconds:.2f} s"
     yield Text(f"{model}; bars and {_sign(console)} span the 80 % interval", style="dim")
 
 
@@ -256,7 +256,7 @@ def _finding_table(assessment: Assessment) -> RenderableType:
 def _failure_lines(failed: Failure) -> Iterator[RenderableType]:
     error = failed.error
     yield Text(f"{visible(failed.pair.source)} -> {visible(failed.pair.edited)}", style="bold")
-    yield Text(f"{error.code}: {visible(error.message)}", style="red")
+    yield Text(f"{visible(error.code)}: {visible(error.message)}", style="red")
     for label, value in (
         ("file", error.file),
         ("expected", error.expected),

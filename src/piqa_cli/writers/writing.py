@@ -14,7 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal, Self, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: Final[tuple[Format, ...]] = ("table", "json", "jsonl", "csv")
 
+MAX_RECORD_BYTES: Final = 1 << 26
+"""Of a line of JSONL. A mask as ragged as noise, at the size of the largest picture, takes 5 MB."""
 _PADDING = re.compile(" +\n")
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="status")])
 
@@ -175,7 +177,7 @@ def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) 
     """
     try:
         with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(record_lines(file, path), start=1):
                 if not line.strip():
                     continue
                 try:
@@ -189,13 +191,30 @@ def read_results(path: str, *, on_warning: Callable[[str], None] | None = None) 
         raise cannot_read(path, error) from error
 
 
+def record_lines(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """The lines of a file of records, with their ends.
+
+    Raises:
+        InputError: a line is longer than any record (E_RESULTS): this is another file, or none.
+    """
+    number = 0
+    while line := file.readline(MAX_RECORD_BYTES):
+        number += 1
+        if len(line) == MAX_RECORD_BYTES and not line.endswith(b"\n"):
+            raise not_a_record(path, number, ValueError(f"a line of more than {MAX_RECORD_BYTES} bytes"))
+        yield line
+
+
 def parse_record(line: bytes) -> Outcome:
     """The outcome that a line of JSONL holds.
 
     Raises:
         ValueError: it holds none; JSONDecodeError, UnicodeDecodeError or ValidationError.
     """
-    return _OUTCOME.validate_python(json.loads(line))
+    try:
+        return _OUTCOME.validate_python(json.loads(line))
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, deeper than any record") from error
 
 
 def cannot_read(path: str, error: OSError) -> InputError:
