@@ -62,6 +62,11 @@ def environment(home: Path, stand_in: bool, extra: Mapping[str, str] | None = No
     return kept | dict(extra or {})
 
 
+def _imports_matter(env: Mapping[str, str] | None) -> bool:
+    """Whether these variables are read while Python starts or a library is imported (see `warm`)."""
+    return any(name.startswith(("PYTHON", "LC_", "HF_")) and name != "HF_HUB_OFFLINE" for name in env or {})
+
+
 def _runner(home: Path, stand_in: bool) -> RunPiqa:
     def run(
         *arguments: str | bytes | Path,
@@ -69,10 +74,17 @@ def _runner(home: Path, stand_in: bool) -> RunPiqa:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Finished:
+        variables = environment(home, stand_in, env)
+        if hasattr(os, "fork") and not _imports_matter(env):
+            import warm
+
+            words = [os.fsdecode(word) for word in arguments]
+            status, out, err = warm.capture(words, folder=cwd or home, env=variables, stdin=stdin, stand_in=stand_in)
+            return Finished(status, out, err.decode())
         done = subprocess.run(
             [*COMMAND, *arguments],
             input=stdin,
-            env=environment(home, stand_in, env),
+            env=variables,
             cwd=cwd or home,
             capture_output=True,
             timeout=100,
