@@ -35,7 +35,11 @@ ENDS: tuple[tuple[str, frozenset[int], str], ...] = (
 # (words of the command, words put behind it, why): the same command with less to do.
 LESS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("synth look", ("--count", "2", "--size", "96"), "sixty pictures take half a minute"),
-    ("train lmm --base ./my-model", ("--steps", "1", "--batch-size", "2", "--validation-pairs", "2"), "thousands of steps"),
+    (
+        "train lmm --base ./my-model",
+        ("--steps", "1", "--batch-size", "2", "--validation-pairs", "2"),
+        "thousands of steps",
+    ),
     ("evaluate", ("--resamples", "20"), "intervals from 1,000 resamples"),
 )
 
@@ -100,7 +104,7 @@ def test_a_block_runs_as_it_stands(block: Block, template: Path, door: warm.Door
     doc_sandbox.remove_outputs(folder, [words for words in block.commands if 0 in statuses(words)])
     failed = tmp_path / "failed"
     # Told of every command that fails; none ends the script.
-    trap = f"trap 'printf \"%s %s\\n\" $? \"$BASH_COMMAND\" >> {shlex.quote(str(failed))}' ERR\n"
+    trap = f'trap \'printf "%s %s\\n" $? "$BASH_COMMAND" >> {shlex.quote(str(failed))}\' ERR\n'
     (tmp_path / "script").write_text(f"set -E -o pipefail\n{trap}{block.text}", "utf-8")
     done = subprocess.run(
         ["bash", str(tmp_path / "script")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
 import inspect
 import itertools
 import re
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 import piqa_cli
 from benchmarks import data_licences
+from doc_pages import PAGES, ROOT, blocks, steps
 from piqa_cli.cli.app import app
 from piqa_cli.compact.explain import FAULT_NAMES
 from piqa_cli.compact.findings import ROWS
@@ -28,19 +29,10 @@ from piqa_cli.schema import SCALES, Outcome
 from piqa_cli.training.settings import STAGES
 from piqa_cli.writers.columns import COLUMNS
 
-ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in [ROOT / "README.md", *DOCS]}
 SCHEMA_PAGE = PAGES["docs/schema.md"]
 QUOTED = set(re.findall(r"`([^`\n]+)`", SCHEMA_PAGE))
 CODE = re.compile(r"[EN]_[A-Z]+(?:_[A-Z]+)*")
 PIQA = typer.main.get_command(app)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], flags=re.DOTALL | re.MULTILINE)
-    return [text for name, text in fenced if name == language]
 
 
 def schema_words() -> Iterator[str]:
@@ -137,21 +129,6 @@ def test_the_training_page_has_a_row_for_every_stage() -> None:
     assert re.findall(r"^\| `(\w+)` \| [\d,]+ \|", PAGES["docs/compact.md"], flags=re.MULTILINE) == list(STAGES)
 
 
-def steps(line: str) -> Iterator[list[str]]:
-    """The words of each `piqa ...` in a shell line: split at pipes and &&, redirections and comments left out."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    step: list[str] = []
-    for word in [*lexer, ";"]:
-        if set(word) <= set("|&;<>"):
-            if step[:1] == ["piqa"]:
-                yield step[1:]
-            # What follows < or > is a file, not a command.
-            step = [] if set(word) <= set("|&;") else ["file"]
-        else:
-            step.append(word)
-
-
 def shell_lines() -> list[tuple[str, str]]:
     """(page, words of a `piqa` command) for every one in a shell block."""
     return [
@@ -243,9 +220,23 @@ def test_links_and_headings_that_pages_point_to_exist(page: str) -> None:
         assert not anchor or anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (benchmarks\.\w+)", "".join(PAGES.values())))))
-def test_every_program_that_a_page_names_is_there(module: str) -> None:
-    assert importlib.util.find_spec(module) is not None
+def programs() -> list[tuple[str, str]]:
+    """(module, what stands behind it) for every program of the repository that a page names."""
+    found = set()
+    for text in PAGES.values():
+        found |= set(re.findall(r"python -m ((?:benchmarks|scripts)\.\w+)((?:[^`]|`(?=`))*?)(?:`|\n\n|\Z)", text))
+    return sorted((module, " ".join(more.split())) for module, more in found)
+
+
+@pytest.mark.parametrize(("module", "more"), programs())
+def test_every_program_that_a_page_names_runs_and_takes_the_options_it_shows(
+    module: str, more: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [module, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main()
+    assert ended.value.code in {0, None}
+    assert set(re.findall(r"--[a-z][\w-]*", more)) <= set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
 
 
 def test_licences_are_counted_by_group_and_missing_ones_are_called_so(

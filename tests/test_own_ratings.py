@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import warm
 from conftest import RunPiqa
 from piqa_cli import open_assessor
 from piqa_cli.compact.weights_file import read_model
@@ -31,6 +32,7 @@ def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "edited" / "s3_0.png").write_bytes(b"torn")
     out = tmp_path_factory.mktemp("tuned")
     told: list[str] = []
+    warm.context()  # where the worker processes come from
     tune(TuneSettings(str(data), str(out), SHIPPED, threads=1), told.append, told.append)
     assert any("1 of" in line and "cannot be read" in line for line in told)
     return out
