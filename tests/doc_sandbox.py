@@ -1,4 +1,4 @@
-"""A folder with the files that the documentation's examples name, and programs that stand in for what is not at hand."""
+"""A folder with the files that the pages' examples name, and programs that stand in for what is not at hand."""
 
 from __future__ import annotations
 

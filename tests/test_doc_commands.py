@@ -42,11 +42,15 @@ LESS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     ("evaluate", ("--resamples", "20"), "intervals from 1,000 resamples"),
 )
+# (page, how the block begins, why it is compiled and not run)
+SHAPES: tuple[tuple[str, str, str], ...] = (
+    ("docs/architecture.md", "class Assessor(Protocol):", "an outline of a class that is in the code"),
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A shell block of a page."""
+    """A block of a page."""
 
     page: str
     number: int
@@ -58,17 +62,18 @@ class Block:
         return [words for line in self.text.splitlines() for words in steps(line)]
 
 
-def all_blocks() -> list[Block]:
+def all_blocks(*languages: str) -> list[Block]:
     pages = {**PAGES, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text("utf-8")}
     return [
         Block(page, number, text)
         for page, whole in pages.items()
         for number, (language, text) in enumerate(fenced(whole))
-        if language in {"sh", "bash", "shell", "console"}
+        if language in languages
     ]
 
 
-BLOCKS = all_blocks()
+BLOCKS = all_blocks("sh", "bash", "shell", "console")
+PYTHON = all_blocks("python", "py")
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the blocks are for a POSIX shell")
 
 
@@ -119,6 +124,19 @@ def test_a_block_runs_as_it_stands(block: Block, template: Path, door: warm.Door
     assert len(door.log) >= len(block.commands), f"not all commands were reached\n{done.stderr}"
 
 
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{block.page}-{block.number}")
+def test_a_block_of_python_runs_as_it_stands(
+    block: Block, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = compile(block.text, f"{block.page}, block {block.number}", "exec")
+    if any(block.page == page and block.text.startswith(begin) for page, begin, _ in SHAPES):
+        return
+    folder = tmp_path / "here"
+    shutil.copytree(template, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    exec(code, {"__name__": "__main__"})  # the page's own lines, as a reader would run them
+
+
 def test_the_blocks_of_the_pages_are_found() -> None:
     assert {"README.md", "docs/cli.md", "docs/training.md"} <= {block.page for block in BLOCKS}
     assert sum(len(block.commands) for block in BLOCKS) >= 40
@@ -127,3 +145,8 @@ def test_the_blocks_of_the_pages_are_found() -> None:
 @pytest.mark.parametrize("words", [row[0] for row in (*ENDS, *LESS)])
 def test_every_exception_is_still_needed(words: str) -> None:
     assert any(words in block.text for block in BLOCKS)
+
+
+@pytest.mark.parametrize(("page", "begin"), [row[:2] for row in SHAPES])
+def test_every_outline_is_still_there(page: str, begin: str) -> None:
+    assert any(block.page == page and block.text.startswith(begin) for block in PYTHON)

@@ -28,6 +28,7 @@ from piqa_cli.regions import decode_heat, encode_heat, encode_mask
 from piqa_cli.schema import SCALES, Outcome
 from piqa_cli.training.settings import STAGES
 from piqa_cli.writers.columns import COLUMNS
+from scripts import draw_levels
 
 SCHEMA_PAGE = PAGES["docs/schema.md"]
 QUOTED = set(re.findall(r"`([^`\n]+)`", SCHEMA_PAGE))
@@ -123,6 +124,19 @@ def test_the_picture_of_the_levels_is_the_order_that_the_import_test_holds() -> 
     (block,) = [text for text in blocks("docs/architecture.md", "") if text.startswith("level 0")]
     drawn = re.findall(r"[\w.*]+", "\n".join(line for line in block.splitlines() if not line.startswith("level")))
     assert drawn == [name or "piqa_cli" for name in order]
+
+
+def test_the_picture_of_the_parts_is_what_the_code_imports() -> None:
+    mark, end = draw_levels.MARKS
+    page = PAGES["docs/architecture.md"]
+    assert page[page.index(mark) + len(mark) : page.index(end)] == draw_levels.drawn(), "python -m scripts.draw_levels"
+
+
+def test_the_pictures_of_the_pages_are_there_and_small() -> None:
+    shown = {name for text in PAGES.values() for name in re.findall(r"!\[[^\]]*\]\((?:docs/)?(pictures/[^)]+)\)", text)}
+    files = {f"pictures/{path.name}" for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert shown == files
+    assert sum((ROOT / "docs" / name).stat().st_size for name in files) < 300_000
 
 
 def test_the_training_page_has_a_row_for_every_stage() -> None:
@@ -223,7 +237,7 @@ def test_links_and_headings_that_pages_point_to_exist(page: str) -> None:
 def programs() -> list[tuple[str, str]]:
     """(module, what stands behind it) for every program of the repository that a page names."""
     found = set()
-    for text in PAGES.values():
+    for text in (*PAGES.values(), (ROOT / "CONTRIBUTING.md").read_text("utf-8")):
         found |= set(re.findall(r"python -m ((?:benchmarks|scripts)\.\w+)((?:[^`]|`(?=`))*?)(?:`|\n\n|\Z)", text))
     return sorted((module, " ".join(more.split())) for module, more in found)
 

@@ -117,8 +117,9 @@ def capture(
 class Door:
     """A socket by which a small program stands in for `piqa` in shell scripts: what it is called with runs warm.
 
-    The program, made by `write_client`, passes on its arguments, folder, environment and open streams, and ends with the
-    status that comes back. `change` may put other arguments in their place. `log` has the arguments and status of each run, in the order in which they ended.
+    The program, made by `write_client`, passes on its arguments, folder, environment and open streams, and ends with
+    the status that comes back. `change` may put other arguments in their place. `log` has the arguments and status of
+    each run, in the order in which they ended.
     """
 
     def __init__(self, folder: Path, change: Callable[[list[str]], list[str]] = list) -> None:
@@ -195,7 +196,7 @@ def _run(arguments: list[str], folder: str, env: dict[str, str], streams: Sequen
     os.environ.clear()
     os.environ.update(env)
     sys.path.insert(0, folder)  # as `python -m` has it
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
     sys.stdout, sys.stderr = (
         io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), "utf-8", write_through=number == 2)
         for number in (1, 2)
