@@ -40,15 +40,20 @@ def judged(done: Done) -> bool:
     return record["status"] == "ok" and len(record["regions"]) >= 1 and record["scores"]["overall"]["value"] is not None
 
 
-# (arguments, whether the result is right): EXAMPLES is the folder of the example pair, the current one is empty at first.
+def written(name: str) -> str:
+    """A file of the current folder."""
+    return Path(name).read_text("utf-8")
+
+
+# (arguments, whether the result is right): EXAMPLES is the folder of the example pair, the current one is a scratch.
 STEPS: tuple[tuple[tuple[str, ...], Callable[[Done], bool]], ...] = (
     (("--version",), lambda done: done.out.startswith("piqa ")),
     (("models", "verify", "compact"), lambda done: "compact" in done.out),
     (("models", "info", "compact", "--format", "json"), lambda done: json.loads(done.out)["licence"] == "Apache-2.0"),
     (("assess", "EXAMPLES/source.jpg", "EXAMPLES/edited.jpg", "--prompt", "Remove the spoon", "--overlay", "o.png"),
      lambda done: judged(done) and Path("o.png").stat().st_size > 10_000),
-    (("batch", "pairs", "--output", "results.jsonl"), lambda _: judged(Done(0, Path("results.jsonl").read_text("utf-8")))),
-    (("report", "results.jsonl", "--output", "report.html"), lambda _: "<script" in Path("report.html").read_text("utf-8")),
+    (("batch", "pairs", "--output", "results.jsonl"), lambda _: judged(Done(0, written("results.jsonl")))),
+    (("report", "results.jsonl", "--output", "report.html"), lambda _: "<script" in written("report.html")),
     (("schema",), lambda done: "$defs" in json.loads(done.out)),
     (("doctor",), lambda _: True),
 )  # fmt: skip

@@ -111,6 +111,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def warmed() -> None:
+    """For tests that start processes by `multiprocessing`: they come from the one that has everything imported."""
+    if hasattr(os, "fork"):
+        import warm
+
+        warm.context()
+
+
+@pytest.fixture(scope="session")
 def piqa(home: Path) -> RunPiqa:
     """The real executable with the real models."""
     return _runner(home, stand_in=False)

@@ -33,6 +33,8 @@ def steps(line: str) -> Iterator[list[str]]:
         if set(word) <= set("|&;<>"):
             if step[:1] == ["piqa"]:
                 yield step[1:]
+            elif "piqa_cli" in step:  # accelerate launch ... -m piqa_cli
+                yield step[step.index("piqa_cli") + 1 :]
             # What follows < or > is a file, not a command.
             step = [] if set(word) <= set("|&;") else ["file"]
         else:

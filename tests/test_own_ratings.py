@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import warm
 from conftest import RunPiqa
 from piqa_cli import open_assessor
 from piqa_cli.compact.weights_file import read_model
@@ -27,12 +26,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tuned(warmed: None, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on them; one picture is torn."""
     (data / "edited" / "s3_0.png").write_bytes(b"torn")
     out = tmp_path_factory.mktemp("tuned")
     told: list[str] = []
-    warm.context()  # where the worker processes come from
     tune(TuneSettings(str(data), str(out), SHIPPED, threads=1), told.append, told.append)
     assert any("1 of" in line and "cannot be read" in line for line in told)
     return out

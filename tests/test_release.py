@@ -1,8 +1,8 @@
-"""What is released: a wheel and an sdist that hold what they must, agree on the version, and work where they are installed.
+"""What is released: a wheel and an sdist that hold what they must, agree on the version, and work once installed.
 
 The wheel is tried as `pip install --no-deps --target` leaves it, with the libraries of this environment and in one
-process. That leaves out what pip makes of the dependencies' bounds, and the script `piqa` itself; who releases tries both
-in an empty environment, as CONTRIBUTING.md says.
+process. That leaves out what pip makes of the dependencies' bounds, and the script `piqa` itself; who releases tries
+both in an empty environment, as CONTRIBUTING.md says.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_the_citation_has_what_its_format_asks_for() -> None:
     paper = cited["preferred-citation"]
     assert {"type", "title", "authors"} <= set(paper)
     assert all(set(author) == {"family-names", "given-names"} for author in paper["authors"])
-    assert [author["family-names"] for author in paper["authors"]][0] == "Qian"
+    assert paper["authors"][0]["family-names"] == "Qian"
     (identifier,) = paper["identifiers"]
     assert re.fullmatch(r"10\.\d+/arXiv\.2504\.09291", identifier["value"])
 

@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import warm
 from piqa_cli.errors import InputError, UsageError
 from piqa_cli.training.compact import train
 from piqa_cli.training.edits import RatedEdit, read_edits
@@ -159,8 +158,8 @@ def settings(material: Path, out: Path) -> TrainSettings:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # three stages, each with worker processes of its own
+@pytest.mark.usefixtures("warmed")
 def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Path, tmp_path: Path) -> None:
-    warm.context()  # where the worker processes come from
     chosen = settings(material, tmp_path / "run")
     assert train(chosen, lambda line: None)
     record = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -201,6 +201,7 @@ def _run(arguments: list[str], folder: str, env: dict[str, str], streams: Sequen
         io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), "utf-8", write_through=number == 2)
         for number in (1, 2)
     )
+    multiprocessing.set_forkserver_preload(["piqa_cli.training.cases"])  # it has no part in the one it came from
     if stand_in:
         sys.path.insert(0, STAND_IN)
         sys.modules.pop("sitecustomize", None)
