@@ -17,6 +17,7 @@ from PIL import Image
 import piqa_cli
 import tiny_vlms
 import warm
+from doc_pages import ROOT
 from rated_edits import write_edits
 
 PACKAGE = Path(piqa_cli.__file__).parent
@@ -37,14 +38,18 @@ STAND_INS = (
 
 def build(folder: Path) -> None:
     """Makes what the examples begin with. Outputs that an example reads, but does not make, are there as well."""
+    if (ROOT / "docs" / "examples").is_dir():  # files that pages link to
+        shutil.copytree(ROOT / "docs" / "examples", folder, dirs_exist_ok=True)
     _pictures(folder)
     _data_set(folder)
     _models(folder)
     env = environment(folder)
     batch = ("batch", "labels.json", "--image-dir", "images", "-q")
     _piqa(folder, env, *batch, "-o", "results.jsonl")
-    for name in ("old.jsonl", "new.jsonl"):
+    for name in ("old.jsonl", "new.jsonl", "before.jsonl", "after.jsonl"):
         shutil.copy(folder / "results.jsonl", folder / name)
+    _piqa(folder, env, "batch", "manifest.csv", "-q", "-o", "results.csv")
+    (folder / ".config" / "fish" / "completions").mkdir(parents=True)
     lora = ("--stage", "score", "--steps", "1", "--batch-size", "2", "--validation-pairs", "2", "--rank", "2")
     _piqa(folder, env, "train", "lmm", "--base", "my-model", "--data", "rated", "--out", "runs/judge", *lora)
     shutil.copytree(folder / "runs" / "judge" / "adapter", folder / "my-adapter")
@@ -120,7 +125,7 @@ def _data_set(folder: Path) -> None:
         (f"pairs/source/{row['source_img_name']}", f"pairs/edited/{row['edited_img_name']}", row["prompt"])
         for row in few
     ]
-    for name in ("manifest.csv", "pairs.csv"):
+    for name in ("manifest.csv", "pairs.csv", "edits.csv"):
         _write_csv(folder / name, ("source", "edited", "prompt"), rows)
     ratings = [
         (f"rater{rater}", row["edited_img_name"], "harmony", round(row["harmony_score"])) for row in few

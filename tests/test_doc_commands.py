@@ -8,6 +8,7 @@ up by themselves.
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -42,6 +43,10 @@ LESS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     ("evaluate", ("--resamples", "20"), "intervals from 1,000 resamples"),
 )
+# Lines that are left out, by words in them, and why.
+LEFT_OUT: tuple[tuple[str, str], ...] = (("source_zsh", "is for another shell than bash"),)
+# What a block is skipped without: programs and libraries that are no part of the project and its extras.
+NOT_OURS = ("jq", "make", "pandas")
 # (page, how the block begins, why it is compiled and not run)
 SHAPES: tuple[tuple[str, str, str], ...] = (
     ("docs/architecture.md", "class Assessor(Protocol):", "an outline of a class that is in the code"),
@@ -91,6 +96,14 @@ def door(tmp_path: Path) -> Iterator[warm.Door]:
         yield opened
 
 
+def files_before(block: Block) -> Iterator[tuple[str, str]]:
+    """Files that the page shows before the block, which is how a reader comes to have them: name, text."""
+    names = {"makefile": "Makefile", "make": "Makefile"}
+    for language, text in fenced(PAGES.get(block.page, ""))[: block.number]:
+        if language in names:
+            yield names[language], text
+
+
 def less(arguments: list[str]) -> tuple[str, ...]:
     joined = shlex.join(arguments)
     return next((more for words, more, _ in LESS if words in joined), ())
@@ -103,14 +116,20 @@ def statuses(arguments: list[str]) -> frozenset[int]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}-{block.number}")
 def test_a_block_runs_as_it_stands(block: Block, template: Path, door: warm.Door, tmp_path: Path) -> None:
+    for name in NOT_OURS:
+        if re.search(rf"^\s*{name}\b|[|] *{name}\b", block.text, flags=re.MULTILINE) and shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed")
     folder = tmp_path / "here"
     shutil.copytree(template, folder, symlinks=True)
+    for name, text in files_before(block):
+        (folder / name).write_text(text, "utf-8")
     doc_sandbox.put_programs(folder, door)
     doc_sandbox.remove_outputs(folder, [words for words in block.commands if 0 in statuses(words)])
+    script = "".join(line for line in block.text.splitlines(True) if not any(words in line for words, _ in LEFT_OUT))
     failed = tmp_path / "failed"
     # Told of every command that fails; none ends the script.
     trap = f'trap \'printf "%s %s\\n" $? "$BASH_COMMAND" >> {shlex.quote(str(failed))}\' ERR\n'
-    (tmp_path / "script").write_text(f"set -E -o pipefail\n{trap}{block.text}", "utf-8")
+    (tmp_path / "script").write_text(f"set -E -o pipefail\n{trap}{script}", "utf-8")
     done = subprocess.run(
         ["bash", str(tmp_path / "script")],
         cwd=folder, env=doc_sandbox.environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -134,6 +153,9 @@ def test_a_block_of_python_runs_as_it_stands(
     folder = tmp_path / "here"
     shutil.copytree(template, folder, symlinks=True)
     monkeypatch.chdir(folder)
+    for name in NOT_OURS:
+        if re.search(rf"^import {name}\b", block.text, flags=re.MULTILINE):
+            pytest.importorskip(name)
     exec(code, {"__name__": "__main__"})  # the page's own lines, as a reader would run them
 
 
