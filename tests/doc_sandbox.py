@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -32,7 +33,9 @@ STAND_INS = (
     ("curl", 'cat "$(basename "${@: -1}")"', "the network: an address gives the file of its name"),
     ("accelerate", 'while [ "$1" != piqa_cli ]; do shift; done; shift; exec piqa "$@"', "one process stands for four"),
     ("torchrun", 'while [ "$1" != piqa_cli ]; do shift; done; shift; exec piqa "$@"', "one process stands for four"),
+    ("python", f'exec {shlex.quote(sys.executable)} "$@"', "the one that runs the tests, with its libraries"),
     ("scripts/check", "exit 0", "the check of this very repository"),
+    ("scripts/smoke.py", "", "tests/test_release.py runs it"),
 )
 
 
@@ -65,11 +68,10 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def put_programs(folder: Path, door: warm.Door) -> None:
-    """Fills the folder's `.bin`: `piqa` that runs warm, this Python, and the stand-ins."""
+    """Fills the folder's `.bin`: `piqa` that runs warm, and the stand-ins."""
     programs = folder / ".bin"
     programs.mkdir()
     door.write_client(programs / "piqa")
-    (programs / "python").symlink_to(sys.executable)
     (folder / "scripts").mkdir()
     for name, script, _ in STAND_INS:
         path = folder / name if "/" in name else programs / name
