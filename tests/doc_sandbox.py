@@ -91,6 +91,7 @@ def remove_outputs(folder: Path, commands: Sequence[Sequence[str]]) -> None:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
+                    Path(f"{path}.jsonl").unlink(missing_ok=True)  # what a table is made of
             seen.add(name)
 
 
