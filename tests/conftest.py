@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 TESTS = Path(__file__).parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' own processes share the processors
 COMMAND = (sys.executable, "-m", "piqa_cli")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ def environment(home: Path, stand_in: bool, extra: Mapping[str, str] | None = No
     return kept | dict(extra or {})
 
 
+def _imports_matter(env: Mapping[str, str] | None) -> bool:
+    """Whether these variables are read while Python starts or a library is imported (see `warm`)."""
+    return any(name.startswith(("PYTHON", "LC_", "HF_")) and name != "HF_HUB_OFFLINE" for name in env or {})
+
+
 def _runner(home: Path, stand_in: bool) -> RunPiqa:
     def run(
         *arguments: str | bytes | Path,
@@ -69,10 +81,17 @@ def _runner(home: Path, stand_in: bool) -> RunPiqa:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Finished:
+        variables = environment(home, stand_in, env)
+        if hasattr(os, "fork") and not _imports_matter(env):
+            import warm
+
+            words = [os.fsdecode(word) for word in arguments]
+            status, out, err = warm.capture(words, folder=cwd or home, env=variables, stdin=stdin, stand_in=stand_in)
+            return Finished(status, out, err.decode())
         done = subprocess.run(
             [*COMMAND, *arguments],
             input=stdin,
-            env=environment(home, stand_in, env),
+            env=variables,
             cwd=cwd or home,
             capture_output=True,
             timeout=100,
@@ -89,6 +108,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     (folder / ".git").mkdir()  # no piqa.toml above counts
     return folder
+
+
+@pytest.fixture(scope="session")
+def warmed() -> None:
+    """For tests that start processes by `multiprocessing`: they come from the one that has everything imported."""
+    if hasattr(os, "fork"):
+        import warm
+
+        warm.context()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
 import inspect
 import itertools
 import re
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 import piqa_cli
 from benchmarks import data_licences
+from doc_pages import PAGES, ROOT, blocks, steps
 from piqa_cli.cli.app import app
 from piqa_cli.compact.explain import FAULT_NAMES
 from piqa_cli.compact.findings import ROWS
@@ -27,20 +28,12 @@ from piqa_cli.regions import decode_heat, encode_heat, encode_mask
 from piqa_cli.schema import SCALES, Outcome
 from piqa_cli.training.settings import STAGES
 from piqa_cli.writers.columns import COLUMNS
+from scripts import draw_levels
 
-ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in [ROOT / "README.md", *DOCS]}
 SCHEMA_PAGE = PAGES["docs/schema.md"]
 QUOTED = set(re.findall(r"`([^`\n]+)`", SCHEMA_PAGE))
 CODE = re.compile(r"[EN]_[A-Z]+(?:_[A-Z]+)*")
 PIQA = typer.main.get_command(app)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], flags=re.DOTALL | re.MULTILINE)
-    return [text for name, text in fenced if name == language]
 
 
 def schema_words() -> Iterator[str]:
@@ -133,23 +126,21 @@ def test_the_picture_of_the_levels_is_the_order_that_the_import_test_holds() -> 
     assert drawn == [name or "piqa_cli" for name in order]
 
 
+def test_the_picture_of_the_parts_is_what_the_code_imports() -> None:
+    mark, end = draw_levels.MARKS
+    page = PAGES["docs/architecture.md"]
+    assert page[page.index(mark) + len(mark) : page.index(end)] == draw_levels.drawn(), "python -m scripts.draw_levels"
+
+
+def test_the_pictures_of_the_pages_are_there_and_small() -> None:
+    shown = {name for text in PAGES.values() for name in re.findall(r"!\[[^\]]*\]\((?:docs/)?(pictures/[^)]+)\)", text)}
+    files = {f"pictures/{path.name}" for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert shown == files
+    assert sum((ROOT / "docs" / name).stat().st_size for name in files) < 300_000
+
+
 def test_the_training_page_has_a_row_for_every_stage() -> None:
     assert re.findall(r"^\| `(\w+)` \| [\d,]+ \|", PAGES["docs/compact.md"], flags=re.MULTILINE) == list(STAGES)
-
-
-def steps(line: str) -> Iterator[list[str]]:
-    """The words of each `piqa ...` in a shell line: split at pipes and &&, redirections and comments left out."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    step: list[str] = []
-    for word in [*lexer, ";"]:
-        if set(word) <= set("|&;<>"):
-            if step[:1] == ["piqa"]:
-                yield step[1:]
-            # What follows < or > is a file, not a command.
-            step = [] if set(word) <= set("|&;") else ["file"]
-        else:
-            step.append(word)
 
 
 def shell_lines() -> list[tuple[str, str]]:
@@ -239,13 +230,29 @@ def test_links_and_headings_that_pages_point_to_exist(page: str) -> None:
         file, _, anchor = target.partition("#")
         path = (ROOT / page).parent / file if file else ROOT / page
         assert path.exists(), target
+        if not anchor:
+            continue
         headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), flags=re.MULTILINE)
-        assert not anchor or anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+        assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (benchmarks\.\w+)", "".join(PAGES.values())))))
-def test_every_program_that_a_page_names_is_there(module: str) -> None:
-    assert importlib.util.find_spec(module) is not None
+def programs() -> list[tuple[str, str]]:
+    """(module, what stands behind it) for every program of the repository that a page names."""
+    found = set()
+    for text in (*PAGES.values(), (ROOT / "CONTRIBUTING.md").read_text("utf-8")):
+        found |= set(re.findall(r"python -m ((?:benchmarks|scripts)\.\w+)((?:[^`]|`(?=`))*?)(?:`|\n\n|\Z)", text))
+    return sorted((module, " ".join(more.split())) for module, more in found)
+
+
+@pytest.mark.parametrize(("module", "more"), programs())
+def test_every_program_that_a_page_names_runs_and_takes_the_options_it_shows(
+    module: str, more: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [module, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main()
+    assert ended.value.code in {0, None}
+    assert set(re.findall(r"--[a-z][\w-]*", more)) <= set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
 
 
 def test_licences_are_counted_by_group_and_missing_ones_are_called_so(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,7 @@ def command(given: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # three processes that each load the libraries
+@pytest.mark.timeout(400)
 def test_what_the_executable_trained_it_assesses_with(
     piqa: RunPiqa, files: Pictures, data: Path, tmp_path: Path
 ) -> None:
@@ -91,15 +92,22 @@ def test_a_run_that_cannot_be_is_refused_before_it_starts(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # three processes that each load the libraries
-def test_two_processes_learn_what_one_does_from_batches_twice_as_large(data: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+def test_two_processes_learn_what_one_does_from_batches_twice_as_large(
+    piqa: RunPiqa, data: Path, tmp_path: Path
+) -> None:
     told: list[str] = []
     train(LmmTrainSettings(**flags(data, tmp_path / "one", batch_size=4), offline=True), told.append, silent)
-    # Not `accelerate launch --cpu`, which starts a single process.
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "piqa_cli"]
     arguments = command(flags(data, tmp_path / "two", batch_size=2))
-    both = subprocess.run([*launcher, *arguments], check=True, capture_output=True, text=True)
-    assert "2 processes share every batch" in both.stderr
+    with socket.socket() as found, ThreadPoolExecutor(2) as threads:
+        found.bind(("127.0.0.1", 0))
+        # What torchrun, and `accelerate launch` but for --cpu, tell the processes that they start.
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(found.getsockname()[1]), "WORLD_SIZE": "2"}
+        found.close()
+        ranks = ({"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"} for rank in "01")
+        both = list(threads.map(lambda rank: piqa(*arguments, env=OFFLINE | shared | rank), ranks))
+    assert [done.status for done in both] == [0, 0], both
+    assert "2 processes share every batch" in both[0].err
     assert not any("share every batch" in line for line in told)
     for stage in STAGES:
         ours, theirs = (load_file(tmp_path / name / f"{stage}.safetensors") for name in ("one", "two"))

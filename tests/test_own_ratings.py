@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tuned(warmed: None, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on them; one picture is torn."""
     (data / "edited" / "s3_0.png").write_bytes(b"torn")
     out = tmp_path_factory.mktemp("tuned")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from conftest import RunPiqa
 from piqa_cli.errors import ModelError, UsageError
 from piqa_cli.synthesis import PhotoLibrary, Split
 from piqa_cli.synthesis.painter import (
@@ -138,11 +139,10 @@ def test_another_run_does_not_go_on_in_the_folder_of_one(photos: Path, tmp_path:
         train(PainterSettings(str(photos), str(tmp_path / "out"), None, 1, 5), lambda line: None)
 
 
-def test_the_command_trains_and_names_no_folder_of_this_machine(photos: Path, tmp_path: Path) -> None:
+def test_the_command_trains_and_names_no_folder_of_this_machine(piqa: RunPiqa, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "piqa_cli", "train", "painters", "--photos", str(photos), "--out", str(out)]
-    done = subprocess.run([*command, "--steps", "3"], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = piqa("train", "painters", "--photos", photos, "--out", out, "--steps", "3")
+    assert done.status == 0, done.err
     record = json.loads((out / "weights" / "run.json").read_text("utf-8"))
     assert record["steps"] == {"painter": 3, "autoencoder": 3}
     assert str(tmp_path) not in json.dumps(record)

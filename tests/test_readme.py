@@ -1,12 +1,10 @@
-"""What the README and the other pages promise exists: the two commands, programs, files, subcommands, exit codes."""
+"""What the README and the other pages promise exists: the two commands, programs, files, exit codes."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from piqa_cli import errors
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 BENCHMARKS = sorted(set(re.findall(r"python -m (benchmarks\.\w+)", README)))
-PIQA = str(Path(sys.executable).with_name("piqa"))
 
 
 def commands(text: str) -> list[str]:
@@ -30,18 +27,6 @@ def only(part: str) -> str:
     """The README's one command line that contains `part`."""
     (line,) = [line for line in commands(README) if part in line]
     return line
-
-
-def subcommands() -> list[tuple[str, ...]]:
-    """Leading words of every `piqa ...` in the README's shell blocks that are not options or files."""
-    found = set()
-    for line in commands(README):
-        for step in line.split("&&"):
-            words = shlex.split(step)
-            if words and words[0] == "piqa":
-                name = [word for word in words[1:3] if re.fullmatch(r"[a-z]+", word)]
-                found.add(tuple(name))
-    return sorted(found)
 
 
 def test_the_first_command_installs_and_assesses_files_that_are_there() -> None:
@@ -86,20 +71,6 @@ def test_the_readme_names_the_programs_that_print_its_figures() -> None:
         "benchmarks.speed",
         "benchmarks.memory",
     } <= set(BENCHMARKS)
-
-
-@pytest.mark.parametrize("module", BENCHMARKS)
-def test_every_benchmark_the_readme_names_can_be_run(module: str) -> None:
-    command = [sys.executable, "-m", module, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--json" in done.stdout
-
-
-@pytest.mark.parametrize("name", subcommands(), ids=" ".join)
-def test_every_piqa_command_the_readme_shows_exists(name: tuple[str, ...]) -> None:
-    done = subprocess.run([PIQA, *name, "--help"], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_exit_codes_of_the_errors_are_documented() -> None:

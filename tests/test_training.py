@@ -158,6 +158,7 @@ def settings(material: Path, out: Path) -> TrainSettings:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # three stages, each with worker processes of its own
+@pytest.mark.usefixtures("warmed")
 def test_training_writes_a_model_its_log_and_the_record_of_the_run(material: Path, tmp_path: Path) -> None:
     chosen = settings(material, tmp_path / "run")
     assert train(chosen, lambda line: None)

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, islice
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import cv2
@@ -213,13 +214,21 @@ def single_thread(_: int) -> None:
     cv2.setNumThreads(1)
 
 
+def clean_start() -> str:
+    """How worker processes begin: without this one's threads, which a fork would lose and wait for for ever.
+
+    Where the system can, they are forked from one that has none; that spares what `spawn` does for each of them.
+    """
+    return "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+
 def _flat(items: list[list[_Framed]]) -> list[_Framed]:
     return [framed for item in items for framed in item]
 
 
 def _batches(data: Dataset[list[_Framed]]) -> Iterator[_Framed]:
     loader = DataLoader(
-        data, batch_size=4, num_workers=2, multiprocessing_context="spawn", worker_init_fn=single_thread,
+        data, batch_size=4, num_workers=2, multiprocessing_context=clean_start(), worker_init_fn=single_thread,
         collate_fn=_flat,
     )  # fmt: skip
     for batch in loader:

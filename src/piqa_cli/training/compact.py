@@ -22,7 +22,7 @@ from piqa_cli.compact.network import CompactModel
 from piqa_cli.compact.weights_file import save_model
 from piqa_cli.devices import computes_in_bf16
 from piqa_cli.errors import UsageError
-from piqa_cli.training.cases import single_thread
+from piqa_cli.training.cases import clean_start, single_thread
 from piqa_cli.training.loop import Plan, finished_steps, fit
 from piqa_cli.training.settings import TrainSettings
 from piqa_cli.training.stages import STAGES, Task
@@ -150,8 +150,7 @@ def _batches(
             batch_size=size,
             sampler=range(first * size, last * size),
             num_workers=workers,
-            # A forked worker would inherit OpenCV's thread pool without its threads, and wait for them for ever.
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=clean_start() if workers else None,  # OpenCV's threads are the ones meant there
             worker_init_fn=single_thread,
             prefetch_factor=6 if workers else None,
         )
