@@ -10,7 +10,6 @@ from PIL import Image
 
 from fakes import IDENTITY
 from piqa_cli.assessor import Grounding, Judgement
-from piqa_cli.compact.features import measure
 from piqa_cli.compact.framing import open_frame
 from piqa_cli.compact.judgement import judge
 from piqa_cli.images import load_pair
@@ -39,8 +38,7 @@ def judged(folder: Path, kind: Kind, *, prompt: str | None = None, marked: int |
     change = Edit(edited=kind is not Kind.NONE, probability=0.9, kind=kind, area_fraction=0.1, identical=False)
     regions = find_regions(mask, mask.astype(np.float32), SIZE)
     grounding = Grounding(change, IDENTITY, regions, mask, frame.registration)
-    measured = measure(frame.edited, frame.source, mask, frame.registration.valid)
-    return judge(loaded, grounding, frame, measured, LEVELS, FAULTS, HEAT)
+    return judge(loaded, grounding, frame, LEVELS, FAULTS, HEAT)
 
 
 @pytest.mark.parametrize("kind", [Kind.LOCAL, Kind.GLOBAL])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.compact.explain import explain
-from piqa_cli.compact.features import Measurements, measure
 from piqa_cli.compact.framing import Crop, Frame, crop_region, open_frame, resize_mask
 from piqa_cli.compact.grounding import ground_frames, keeps_a_part, summarise_maps, threshold, to_tensor
 from piqa_cli.compact.judgement import judge
@@ -158,7 +157,6 @@ class CompactAssessor:
         if not own:
             return []
         with memory_errors(_WHAT_HELPS):
-            measured = self._begin(_measure, own)  # meanwhile the network judges
             crops = self._each(lambda g: crop_region(g.frame, g.mask, self.model.config.crop_side), own)
             judged = self._judge(own, crops)
         levels = [self._levels(judged, i) for i in range(len(own))]
@@ -167,8 +165,7 @@ class CompactAssessor:
             encode_heat(logits.float().sigmoid().cpu().numpy(), _square(crop, pair))
             for logits, crop, pair in zip(judged.artefacts[:, 0], crops, pairs, strict=True)
         ]
-        numbers = [done.result() for done in measured]
-        return self._each(judge, pairs, own, [g.frame for g in own], numbers, levels, faults, heats)
+        return self._each(judge, pairs, own, [g.frame for g in own], levels, faults, heats)
 
     def _judge(self, groundings: Sequence[CompactGrounding], crops: Sequence[Crop]) -> Judged:
         source, edited = (
@@ -208,18 +205,10 @@ class CompactAssessor:
 
     def _each(self, work: Callable[..., T], *rows: Iterable[object]) -> list[T]:
         """`work` on every pair's arguments, order kept."""
-        return [done.result() for done in self._begin(work, *rows)]
-
-    def _begin(self, work: Callable[..., T], *rows: Iterable[object]) -> list[Future[T]]:
-        return [self._crew.submit(work, *row) for row in zip(*rows, strict=True)]
+        return [done.result() for done in [self._crew.submit(work, *row) for row in zip(*rows, strict=True)]]
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
-
-
-def _measure(grounding: CompactGrounding) -> Measurements:
-    frame = grounding.frame
-    return measure(frame.edited, frame.source, grounding.mask, frame.registration.valid)
 
 
 def _faults(logits: Tensor) -> list[Fault]:

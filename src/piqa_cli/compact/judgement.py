@@ -8,7 +8,7 @@ import numpy as np
 
 from piqa_cli.assessor import Grounding, Judgement
 from piqa_cli.compact.completion import asked_kinds, verify
-from piqa_cli.compact.features import Measurements
+from piqa_cli.compact.features import measure
 from piqa_cli.compact.findings import find
 from piqa_cli.compact.framing import Frame
 from piqa_cli.fusion import fuse
@@ -30,7 +30,6 @@ def judge(
     pair: LoadedPair,
     grounding: Grounding,
     frame: Frame,
-    measured: Measurements,
     levels: Levels,
     faults: Sequence[Fault] = (),
     artefacts: Heat | None = None,
@@ -41,7 +40,6 @@ def judge(
         pair: the pictures as loaded.
         grounding: where they differ.
         frame: the two pictures, registered, at working resolution.
-        measured: what `features.measure` says of them and of the grounded region.
         levels: what the network says of harmony, naturalness and preservation.
         faults: how bad the network finds each fault, in any order. Listed are, worst first, those that it is at
             all sure of and that the prompt did not ask for; none where there is no edited region to judge.
@@ -49,6 +47,7 @@ def judge(
     """
     kind = grounding.edit.kind
     size = (pair.info.edited.height, pair.info.edited.width)
+    measured = measure(frame.edited, frame.source, grounding.mask, frame.registration.valid)
     edited = kind in (Kind.LOCAL, Kind.GLOBAL)
     asked = asked_kinds(pair.info.prompt)
     findings = find(measured, grounding.regions, size, asked) if edited else ()

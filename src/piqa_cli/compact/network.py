@@ -155,6 +155,12 @@ def over_floor(residual: Tensor) -> Tensor:
     return torch.log2((residual + 0.5 * _FLOOR) / floor).clamp(-4, 6)
 
 
+def _halved(x: Tensor) -> Tensor:
+    """Means over 2 x 2 pixels; several times faster than pooling."""
+    rows = x[..., ::2, :] + x[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
 def _blur(x: Tensor) -> Tensor:
     """Means over 7 x 7 pixels, the border repeated; from sums of two and of four, several times faster than pooling."""
     x = F.pad(x, (3, 3, 3, 3), mode="replicate")
@@ -172,7 +178,7 @@ def pixel_evidence(source: Tensor, edited: Tensor) -> Tensor:
     Mean absolute difference, best match within a pixel, and 1 - structural similarity (Wang et al. 2004,
     7 x 7 windows); then each over its floor in the picture.
     """
-    a, b = F.avg_pool2d(source, 2), F.avg_pool2d(edited, 2)
+    a, b = _halved(source), _halved(edited)
     difference = (a - b).abs().mean(1, keepdim=True)
     matched = best_match(a, b)
 
@@ -218,7 +224,7 @@ class ChangeDecoder(nn.Module):
         matched = best_match(project(a), project(b))
         parts = [fused, matched, over_floor(matched)]
         if index == 1:
-            parts.append(F.avg_pool2d(evidence, 2))
+            parts.append(_halved(evidence))
         return side_by_side(parts)
 
     def forward(self, source: list[Tensor], edited: list[Tensor], evidence: Tensor) -> Grounded:
