@@ -33,6 +33,7 @@ STAND_INS = (
     ("curl", 'cat "$(basename "${@: -1}")"', "the network: an address gives the file of its name"),
     ("accelerate", 'while [ "$1" != piqa_cli ]; do shift; done; shift; exec piqa "$@"', "one process stands for four"),
     ("torchrun", 'while [ "$1" != piqa_cli ]; do shift; done; shift; exec piqa "$@"', "one process stands for four"),
+    ("srun", 'while [[ $1 == -* || $1 =~ ^[0-9]+$ ]]; do shift; done; exec "$@"', "one task stands for sixteen"),
     ("python", f'exec {shlex.quote(sys.executable)} "$@"', "the one that runs the tests, with its libraries"),
     ("scripts/check", "exit 0", "the check of this very repository"),
     ("scripts/smoke.py", "", "tests/test_release.py runs it"),
@@ -64,7 +65,8 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIQA_", "XDG_", "OPENAI_"))}
     path = os.pathsep.join([str(folder / ".bin"), kept["PATH"]])
     threads = {"OMP_NUM_THREADS": "1"}
-    return kept | threads | {"HOME": str(folder), "PATH": path, "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
+    slurm = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_PROCID": "0", "SLURM_NTASKS": "16"}
+    return kept | threads | slurm | {"HOME": str(folder), "PATH": path, "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
 
 
 def put_programs(folder: Path, door: warm.Door) -> None:
@@ -130,6 +132,10 @@ def _data_set(folder: Path) -> None:
     ]
     for name in ("manifest.csv", "pairs.csv", "edits.csv"):
         _write_csv(folder / name, ("source", "edited", "prompt"), rows)
+    shutil.copytree(folder / "pairs", folder / "pictures")
+    requests = [{"id": name, "source": f"source/{row['source_img_name']}", "edited": f"edited/{name}"} for row in few
+                for name in [row["edited_img_name"]]]  # fmt: skip
+    (folder / "requests.jsonl").write_text("".join(json.dumps(one) + "\n" for one in requests), "utf-8")
     ratings = [
         (f"rater{rater}", row["edited_img_name"], "harmony", round(row["harmony_score"])) for row in few
         for rater in range(3)
