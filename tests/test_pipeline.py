@@ -57,7 +57,7 @@ def timeless(outcome: Outcome) -> Outcome:
 
 
 def our_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("piqa-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("piqa-decode")]
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,9 @@ def metadata(wheel: Path) -> Message:
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     held = {name for name in names(wheel) if ".dist-info/" not in name}
+    pages = {name for name in held if re.fullmatch(r"piqa_cli-[^/]+\.data/data/share/man/man1/piqa[a-z-]*\.1", name)}
+    assert len(pages) == len(list((ROOT / "docs" / "man").iterdir()))
+    held -= pages
     files = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert held == {path.relative_to(PACKAGE.parent).as_posix() for path in files}
     for wanted in (

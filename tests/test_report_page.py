@@ -286,7 +286,7 @@ def test_all_goes_by_the_keyboard(chromium: Chromium, page: Path) -> None:
     chromium.press("k")
     chromium.press("Escape", 27)
     chromium.until("!document.querySelector('#detail').open")
-    chromium.until("document.activeElement.textContent === 'good'")
+    chromium.until("location.hash === '' && document.activeElement.textContent === 'good'")
     chromium.press("/")
     chromium.until("document.activeElement.id === 'query'")
 
