@@ -10,7 +10,7 @@ import typer
 from piqa_cli.cli.extras import JUNIT, check_junit, open_extras
 from piqa_cli.cli.files import STDIN, check_overlay, check_target, choose_format, read_prompt
 from piqa_cli.cli.gates import Tally, check_scales
-from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RESULTS, RESULTS_PANEL, command, option
+from piqa_cli.cli.options import INPUT_PANEL, MODEL, READING, RECORDS_OUTPUT, RESULTS, RESULTS_PANEL, command, option
 from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable
@@ -38,10 +38,7 @@ def assess(
         str | None,
         option(INPUT_PANEL, "--mask", metavar="FILE", help_="White where the edit was meant to be; - as above."),
     ] = None,
-    output: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
-    ] = None,
+    output: Annotated[str | None, RECORDS_OUTPUT] = None,
     overlay: Annotated[
         str | None,
         option(

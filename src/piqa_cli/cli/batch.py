@@ -26,7 +26,19 @@ from piqa_cli.cli.extras import JUNIT, OVERLAY_DIR, Extras, check_junit, check_o
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
 from piqa_cli.cli.inputs import ROOT, check_root, failure_line, list_pairs, spare_inputs
-from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
+from piqa_cli.cli.options import (
+    EFFORT,
+    INPUT_PANEL,
+    MODEL,
+    PAIRING,
+    READING,
+    RECORDS_OUTPUT,
+    RESULTS,
+    RESULTS_PANEL,
+    SUMMARY,
+    command,
+    option,
+)
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.reports import REPORT, check_report
 from piqa_cli.cli.results import Held, Rows, Target, hold
@@ -90,10 +102,7 @@ def batch(
     dry_run: Annotated[
         bool, option(INPUT_PANEL, "--dry-run", metavar="", help_="Only list the pairs, as a manifest.")
     ] = False,
-    output: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
-    ] = None,
+    output: Annotated[str | None, RECORDS_OUTPUT] = None,
     resume: Annotated[
         bool,
         option(
@@ -115,10 +124,7 @@ def batch(
             help_="With --resume: try pairs that failed again (default), or only if their files or settings changed.",
         ),
     ] = True,
-    summary: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
-    ] = None,
+    summary: Annotated[str | None, SUMMARY] = None,
     report: Annotated[str | None, REPORT] = None,
     junit: Annotated[str | None, JUNIT] = None,
     overlay_dir: Annotated[str | None, OVERLAY_DIR] = None,
@@ -235,7 +241,7 @@ def resumed(
 ) -> Generator[Outcome | Known, None, None]:
     """As `outcomes_of`; pairs with a finished record that still holds come as they are known."""
     from piqa_cli.assessor import models_of
-    from piqa_cli.devices import cores, find_device
+    from piqa_cli.devices import find_device
     from piqa_cli.pipeline import resume_pairs
     from piqa_cli.resume import Memory
 
@@ -245,11 +251,18 @@ def resumed(
         assessor,
         Memory(_recipe(run.settings, models_of(assessor)), hashes, finished, retry_failed=retry_failed),
         policy=image_policy(run.settings),
-        workers=run.settings.workers or min(cores(), MOST_WORKERS),
+        workers=readers(run.settings),
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
         largest_batch=LARGEST_BATCH if grows else None,
         explain=run.settings.explain,
     )
+
+
+def readers(settings: Settings) -> int:
+    """Threads that read images ahead of the model."""
+    from piqa_cli.devices import cores
+
+    return settings.workers or min(cores(), MOST_WORKERS)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer
 from piqa_cli.cli import completion
 from piqa_cli.cli.files import check_target, write
 from piqa_cli.cli.gates import DIMENSIONS
-from piqa_cli.cli.options import GATES_PANEL, RESULTS_PANEL, SEED, command, option
+from piqa_cli.cli.options import GATES_PANEL, OUTPUT, RESULTS_PANEL, SEED, command, option
 from piqa_cli.cli.run import GATE_FAILED, Run
 from piqa_cli.cli.streams import printable, stdout_is_terminal
 from piqa_cli.cli.summary import plural
@@ -54,10 +54,7 @@ def compare(
             " --output, or JSON.",
         ),
     ] = None,
-    output: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where it goes; standard output by default."),
-    ] = None,
+    output: Annotated[str | None, OUTPUT] = None,
     top: Annotated[
         int, option(RESULTS_PANEL, "--top", metavar="N", help_="Pairs of a kind that a table lists.", least=0)
     ] = 10,

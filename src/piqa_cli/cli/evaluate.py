@@ -13,7 +13,7 @@ from piqa_cli.cli.assess import load_assessor
 from piqa_cli.cli.batch import outcomes_of
 from piqa_cli.cli.files import check_plots, check_target, write
 from piqa_cli.cli.inputs import failure_line
-from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, READING, RESULTS_PANEL, SEED, command, option
+from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, OUTPUT, READING, RESULTS_PANEL, SEED, command, option
 from piqa_cli.cli.progress import progress_bar
 from piqa_cli.cli.run import SOME_FAILED, Run
 from piqa_cli.cli.streams import printable, stdout_is_terminal
@@ -86,10 +86,7 @@ def evaluate(
             " or JSON.",
         ),
     ] = None,
-    output: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where it goes; standard output by default."),
-    ] = None,
+    output: Annotated[str | None, OUTPUT] = None,
     plots: Annotated[
         str | None,
         option(

@@ -15,7 +15,18 @@ import typer
 from piqa_cli.cli.assess import image_policy
 from piqa_cli.cli.files import STDIN, check_target, choose_format
 from piqa_cli.cli.gates import Tally, check_scales
-from piqa_cli.cli.options import EFFORT, INPUT_PANEL, PAIRING, READING, RESULTS, RESULTS_PANEL, command, option
+from piqa_cli.cli.options import (
+    EFFORT,
+    INPUT_PANEL,
+    PAIRING,
+    READING,
+    RECORDS_OUTPUT,
+    RESULTS,
+    RESULTS_PANEL,
+    SUMMARY,
+    command,
+    option,
+)
 from piqa_cli.cli.reports import REPORT, check_report, open_report, save_report
 from piqa_cli.cli.results import TABLES, Target
 from piqa_cli.cli.run import GATE_FAILED, SOME_FAILED, Run
@@ -60,17 +71,11 @@ def merge(
             help_="The parts are the shards 1/N to N/N in this order: give them the order of their input.",
         ),
     ] = False,
-    output: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."),
-    ] = None,
+    output: Annotated[str | None, RECORDS_OUTPUT] = None,
     overwrite: Annotated[
         bool, option(RESULTS_PANEL, "--overwrite", metavar="", help_="Lose what --output holds.")
     ] = False,
-    summary: Annotated[
-        str | None,
-        option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there."),
-    ] = None,
+    summary: Annotated[str | None, SUMMARY] = None,
     report: Annotated[str | None, REPORT] = None,
 ) -> None:
     """Join the results of shards: each pair once, in the order of the input, gates on all of them."""

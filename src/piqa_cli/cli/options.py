@@ -40,6 +40,17 @@ def option(
     return typer.Option(*names, metavar=metavar, help=help_, min=least, rich_help_panel=panel, autocompletion=completer)
 
 
+RECORDS_OUTPUT = option(
+    RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where they go; standard output by default."
+)
+"""Of commands that write records."""
+
+OUTPUT = option(RESULTS_PANEL, "--output", "-o", metavar="FILE|-", help_="Where it goes; standard output by default.")
+"""Of commands that write something about records."""
+
+SUMMARY = option(RESULTS_PANEL, "--summary", metavar="FILE.json", help_="Also write the counts and verdicts there.")
+
+
 def _flag(name: str, help_: str, panel: str | None = None, short: str | None = None) -> Any:
     names = (name,) if short is None else (name, short)
     return _option(bool | None, *names, metavar="", help=help_, rich_help_panel=panel)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 from piqa_cli.cli.assess import image_policy, load_assessor
-from piqa_cli.cli.batch import DEFAULT_BATCH_SIZE, MOST_WORKERS
+from piqa_cli.cli.batch import DEFAULT_BATCH_SIZE, readers
 from piqa_cli.cli.inputs import ROOT, check_root
 from piqa_cli.cli.options import EFFORT, INPUT_PANEL, MODEL, READING, RESULTS, command, option
 from piqa_cli.cli.run import Run
@@ -60,7 +60,6 @@ def serve(
 
 
 def _answers(run: Run, assessor: Assessor, root: str | None) -> Generator[Outcome, None, None]:
-    from piqa_cli.devices import cores
     from piqa_cli.pairs import confine, read_requests
     from piqa_cli.pipeline import answer_requests
 
@@ -68,7 +67,7 @@ def _answers(run: Run, assessor: Assessor, root: str | None) -> Generator[Outcom
         confine(read_requests(open_stdin(), root), root, offline=run.settings.offline),
         assessor,
         policy=image_policy(run.settings),
-        workers=run.settings.workers or min(cores(), MOST_WORKERS),
+        workers=readers(run.settings),
         batch_size=run.settings.batch_size or DEFAULT_BATCH_SIZE,
         explain=run.settings.explain,
     )

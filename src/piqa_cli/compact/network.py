@@ -391,15 +391,14 @@ def summarise(grounded: Grounded, evidence: Tensor, mask: Tensor) -> tuple[Tenso
     `mask`: N x 1 x H/2 x W/2 in 0..1. Of every channel mean, spread and maximum; of the evidence's last three
     (over the file's floor) no maximum.
     """
-    coarse = F.max_pool2d(mask, 4)
+    coarse, blocks = F.max_pool2d(mask, 4), F.avg_pool2d(evidence, 4)
     return (
-        _moments(grounded, evidence, coarse),
-        _moments(grounded, evidence, 1 - F.max_pool2d(coarse, 3, 1, 1)),  # one cell of margin around the region
+        _moments(grounded, blocks, coarse),
+        _moments(grounded, blocks, 1 - F.max_pool2d(coarse, 3, 1, 1)),  # one cell of margin around the region
     )
 
 
-def _moments(grounded: Grounded, evidence: Tensor, weight: Tensor) -> Tensor:
-    blocks = F.avg_pool2d(evidence, 4)
+def _moments(grounded: Grounded, blocks: Tensor, weight: Tensor) -> Tensor:
     parts = []
     for x, tops in ((grounded.change, grounded.change), (blocks, blocks[:, :3])):
         mean, square = pool(x, weight), pool(x * x, weight)
